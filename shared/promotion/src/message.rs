@@ -1,0 +1,288 @@
+//! The messages between the roles, and what the journal keeps of them.
+//!
+//! Every message is an [`Envelope`]: who and what it is about in fields that any reader understands, and a [`Body`] with its own
+//! version. A reader that meets a version that it does not know puts the message back for a newer reader; it never drops it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Change, Repository};
+use crate::plan::Step;
+use crate::{BranchName, CommitOid, DeliveryId, MessageId, PlanId, PrNumber, StepId, TraceParent};
+
+/// The version of the envelope's own fields.
+pub const ENVELOPE_VERSION: u8 = 1;
+
+/// One message, on a queue or in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// [`ENVELOPE_VERSION`].
+    pub v: u8,
+    /// What it is about, as an id: the same message sent twice has the same id.
+    pub id: MessageId,
+    /// The repository, and through it the partition.
+    pub repo: Repository,
+    /// The webhook delivery that set all of this off.
+    pub delivery: DeliveryId,
+    /// The message that this one follows from; none for a delivery.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<MessageId>,
+    /// How often it has been tried before: 0 at first. The queue counts; this is what it had counted when it was handed out.
+    #[serde(default)]
+    pub attempt: u32,
+    /// The trace context of whoever sent it.
+    pub traceparent: TraceParent,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Envelope {
+    /// A message that follows from this one.
+    #[must_use]
+    pub fn follow(&self, id: MessageId, body: Body) -> Self {
+        Self {
+            v: ENVELOPE_VERSION,
+            id,
+            repo: self.repo.clone(),
+            delivery: self.delivery.clone(),
+            cause: Some(self.id.clone()),
+            attempt: 0,
+            traceparent: self.traceparent.clone(),
+            body,
+        }
+    }
+
+    /// The routing key: `delivery.<event>` is work for planners, `step.<kind>` for executors, `outcome.<kind>` for nobody but
+    /// the journal.
+    #[must_use]
+    pub fn routing_key(&self) -> String {
+        match &self.body {
+            Body::Delivery(delivery) => format!("delivery.{}", delivery.event),
+            Body::Promote(_) => "step.promote".to_owned(),
+            Body::Report(_) => "step.report".to_owned(),
+            Body::Outcome(outcome) => format!("outcome.{}", outcome.name()),
+        }
+    }
+}
+
+/// What a message says. The tag carries the version of the body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Body {
+    /// A webhook, reduced to what a planner needs to look for itself.
+    #[serde(rename = "delivery.v1")]
+    Delivery(DeliveryV1),
+    /// Open (and perhaps merge) one promotion pull request.
+    #[serde(rename = "step.promote.v1")]
+    Promote(Box<PromoteV1>),
+    /// Tell people about a change: a status on it, and perhaps a comment.
+    #[serde(rename = "step.report.v1")]
+    Report(Box<ReportV1>),
+    /// Something happened. Only for the journal.
+    #[serde(rename = "outcome.v1")]
+    Outcome(Outcome),
+}
+
+/// A webhook that was verified, reduced to ids. It is a hint: the planner reads the facts itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryV1 {
+    /// `X-GitHub-Event`, such as `pull_request`.
+    pub event: String,
+    /// The `action` of the body, such as `closed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The SHA-256 of the raw body, in hexadecimal, since the headers are not signed.
+    pub body_sha256: String,
+    /// The pull request that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<PullRequestHint>,
+}
+
+/// What a webhook says of a pull request. Nothing is decided by it but whether to look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequestHint {
+    /// Its number.
+    pub number: PrNumber,
+    /// Whether it is merged.
+    pub merged: bool,
+}
+
+/// One step to carry out: make the branch, open the pull request, and merge it if the policy says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromoteV1 {
+    /// The change that is promoted.
+    pub change: Change,
+    /// The plan that the step is part of.
+    pub plan: PlanId,
+    /// The step.
+    pub step: Step,
+    /// Whether the second identity approves the pull request (`autoApprovePromotionPrs`).
+    pub approve: bool,
+}
+
+/// Tell people about a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportV1 {
+    /// The change.
+    pub change: Change,
+    /// What is to be said.
+    pub report: Report,
+}
+
+/// What is to be said about a change on its own pull request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Report {
+    /// The policy lets nothing go anywhere, and why.
+    Nothing {
+        /// One sentence for the status.
+        reason: String,
+    },
+    /// Steps were planned. Waits until each has its pull request, then says so in the status.
+    Steps {
+        /// The plan.
+        plan: PlanId,
+        /// Its steps.
+        steps: Vec<Step>,
+    },
+    /// What would be done, had the policy not asked for a dry run.
+    DryRun {
+        /// How many pull requests there would have been.
+        pull_requests: usize,
+        /// The comment, in Markdown.
+        comment: String,
+    },
+    /// The policy can't be used, or a step had to stop: a comment and a failed status.
+    Failed {
+        /// The step that it is about; none if it is about the change as a whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// One sentence for the status.
+        summary: String,
+        /// The comment, in Markdown.
+        comment: String,
+    },
+}
+
+/// Something that happened, for the journal and those who follow it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// A delivery needed nothing.
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+    /// A plan was made of a change.
+    Planned {
+        /// The plan.
+        plan: PlanId,
+        /// The change's pull request.
+        number: PrNumber,
+        /// Its steps.
+        steps: Vec<StepId>,
+        /// How long the parts took.
+        phases: Vec<Phase>,
+    },
+    /// The promotion branch is on the forge.
+    BranchPushed {
+        /// The step.
+        step: StepId,
+        /// The branch.
+        branch: BranchName,
+        /// Its commit.
+        commit: CommitOid,
+    },
+    /// The promotion pull request is open, labelled and assigned.
+    PullRequestOpened {
+        /// The step.
+        step: StepId,
+        /// Its number.
+        number: PrNumber,
+        /// Where to read it.
+        url: String,
+        /// The pull request that caused it.
+        source: PrNumber,
+        /// Whether it had been there before this attempt.
+        adopted: bool,
+        /// Calls to the REST API that this attempt made.
+        rest_calls: u32,
+        /// How long the parts took.
+        phases: Vec<Phase>,
+    },
+    /// The promotion pull request is merged.
+    Merged {
+        /// The step.
+        step: StepId,
+        /// Its number.
+        number: PrNumber,
+    },
+    /// The target already has the content, or a later one: nothing was opened.
+    NoChange {
+        /// The step.
+        step: StepId,
+    },
+    /// A person closed the promotion pull request: it is not opened again for the same content.
+    Declined {
+        /// The step.
+        step: StepId,
+        /// Its number.
+        number: PrNumber,
+    },
+    /// Something was said on a pull request.
+    Reported {
+        /// Its number.
+        number: PrNumber,
+        /// The state of the status.
+        state: String,
+        /// The status's sentence.
+        description: String,
+    },
+    /// The work can't be done as it stands; people were told.
+    Stopped {
+        /// The pull request that it was about.
+        number: PrNumber,
+        /// Why, for people.
+        reason: String,
+    },
+    /// An attempt failed and another follows.
+    Retried {
+        /// Why.
+        reason: String,
+        /// Milliseconds until then.
+        after_ms: u64,
+    },
+    /// The last attempt failed; the message waits for a person.
+    Parked {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The name used in routing keys and logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ignored { .. } => "ignored",
+            Self::Planned { .. } => "planned",
+            Self::BranchPushed { .. } => "branch_pushed",
+            Self::PullRequestOpened { .. } => "pull_request_opened",
+            Self::Merged { .. } => "merged",
+            Self::NoChange { .. } => "no_change",
+            Self::Declined { .. } => "declined",
+            Self::Reported { .. } => "reported",
+            Self::Stopped { .. } => "stopped",
+            Self::Retried { .. } => "retried",
+            Self::Parked { .. } => "parked",
+        }
+    }
+}
+
+/// How long a part of the work took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// The part: `fetch`, `commit`, `push`, `pull_request`, ...
+    pub name: String,
+    /// Milliseconds.
+    pub ms: u64,
+}

@@ -1,0 +1,136 @@
+//! A component's own policy: which targets it may go to. Telefonistka's `<component>/telefonistka.yaml`.
+
+use super::error::{PolicyError, PolicyErrors};
+use super::pattern::TargetPattern;
+use super::read::Findings;
+use super::yaml::{Node, parse};
+use crate::PathInRepo;
+
+/// The most entries in one list.
+const MAX_ENTRIES: usize = 250;
+
+/// Which targets a component may go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComponentPolicy {
+    file: String,
+    /// The line that the list begins on; none if the list is missing or empty.
+    allow: Option<List>,
+    block: Option<List>,
+    disable_diff: bool,
+    warnings: Vec<PolicyError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct List {
+    line: usize,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    line: usize,
+    pattern: TargetPattern,
+}
+
+impl List {
+    fn find(&self, target: &PathInRepo, component: &PathInRepo) -> Option<&Entry> {
+        let with_slash = format!("{target}/");
+        self.entries.iter().find(|entry| {
+            entry
+                .pattern
+                .means(target.as_str(), &with_slash, component.as_str())
+        })
+    }
+}
+
+impl ComponentPolicy {
+    /// Compiles a component's policy file. An empty file allows everything; empty lists say nothing.
+    ///
+    /// # Errors
+    /// When it is not YAML, a list or pattern is wrong, or it is too large: the component then goes nowhere.
+    pub fn compile(file: &str, yaml: &str) -> Result<Self, PolicyErrors> {
+        let Some(root) = parse(file, yaml)? else {
+            return Ok(Self::default());
+        };
+        let mut findings = Findings::new(file);
+        let fields = findings.fields(
+            &root,
+            &[
+                "promotionTargetAllowList",
+                "promotionTargetBlockList",
+                "disableArgoCDDiff",
+            ],
+            "a map with `promotionTargetAllowList` or `promotionTargetBlockList`",
+        );
+        let allow = list(&mut findings, fields.get("promotionTargetAllowList"));
+        let block = list(&mut findings, fields.get("promotionTargetBlockList"));
+        let disable_diff = findings.truth(fields.get("disableArgoCDDiff"));
+        Ok(Self {
+            file: file.to_owned(),
+            allow,
+            block,
+            disable_diff,
+            warnings: findings.finish()?,
+        })
+    }
+
+    /// Why the component may not go to `target`, with file and line; none if it may. `component` is the component's path below
+    /// the target. Block beats allow.
+    #[must_use]
+    pub fn refusal(&self, target: &PathInRepo, component: &PathInRepo) -> Option<String> {
+        if let Some(entry) = self.block.as_ref().and_then(|list| list.find(target, component)) {
+            return Some(format!(
+                "blocked by promotionTargetBlockList ({}:{})",
+                self.file, entry.line
+            ));
+        }
+        let allow = self.allow.as_ref()?;
+        allow
+            .find(target, component)
+            .is_none()
+            .then(|| format!("not in promotionTargetAllowList ({}:{})", self.file, allow.line))
+    }
+
+    /// Whether the differences that Argo CD expects may not be shown (`disableArgoCDDiff`).
+    #[must_use]
+    pub const fn disables_diff(&self) -> bool {
+        self.disable_diff
+    }
+
+    /// What is odd in the file.
+    #[must_use]
+    pub fn warnings(&self) -> &[PolicyError] {
+        &self.warnings
+    }
+}
+
+fn list(findings: &mut Findings<'_>, node: Option<&Node>) -> Option<List> {
+    let texts = findings.texts(node, "a list of regular expressions");
+    if let Some((mark, _)) = texts.get(MAX_ENTRIES) {
+        findings.error(
+            *mark,
+            format!("the list is too long; expected at most {MAX_ENTRIES} entries"),
+        );
+        return None;
+    }
+    let mut entries = Vec::new();
+    for (mark, text) in texts {
+        match TargetPattern::compile(text) {
+            Ok(pattern) => entries.push(Entry {
+                line: mark.line,
+                pattern,
+            }),
+            Err(error) => {
+                findings.error(
+                    mark,
+                    format!("expected a regular expression in Go's syntax: {error}"),
+                );
+            }
+        }
+    }
+    let line = entries.first()?.line;
+    Some(List { line, entries })
+}
+
+#[cfg(test)]
+mod tests;

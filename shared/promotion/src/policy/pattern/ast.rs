@@ -1,0 +1,185 @@
+//! A regular expression as a tree, between Go's syntax and Rust's.
+
+/// A regular expression. Capture groups are gone, and flags have been pushed down to the leaves, so that any part means the
+/// same wherever it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ast {
+    /// Matches the empty text.
+    Empty,
+    /// The slash between path segments.
+    Slash,
+    /// A piece of Rust's syntax that stands for itself, such as `a`, `[0-9]` or `(?i:b)`.
+    Leaf(String),
+    /// One after the other.
+    Concat(Vec<Self>),
+    /// One of these; the first that matches wins.
+    Alternate(Vec<Self>),
+    /// Several times.
+    Repeat {
+        inner: Box<Self>,
+        min: u32,
+        /// None: without end.
+        max: Option<u32>,
+        greedy: bool,
+    },
+}
+
+/// How the alternatives of a pattern end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// All with a slash.
+    Slash,
+    /// Some with a slash.
+    Mixed,
+    /// None with a slash, as far as can be seen.
+    Other,
+}
+
+impl Ending {
+    fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Mixed }
+    }
+}
+
+impl Ast {
+    /// Writes it in Rust's syntax.
+    pub(super) fn emit(&self, out: &mut String) {
+        match self {
+            Self::Empty => out.push_str("(?:)"),
+            Self::Slash => out.push('/'),
+            Self::Leaf(text) => out.push_str(text),
+            Self::Concat(items) => {
+                for item in items {
+                    if matches!(item, Self::Alternate(_)) {
+                        item.emit_group(out);
+                    } else {
+                        item.emit(out);
+                    }
+                }
+            }
+            Self::Alternate(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        out.push('|');
+                    }
+                    item.emit(out);
+                }
+            }
+            Self::Repeat {
+                inner,
+                min,
+                max,
+                greedy,
+            } => {
+                inner.emit_group(out);
+                match (min, max) {
+                    (0, None) => out.push('*'),
+                    (1, None) => out.push('+'),
+                    (0, Some(1)) => out.push('?'),
+                    (min, None) => out.push_str(&format!("{{{min},}}")),
+                    (min, Some(max)) => out.push_str(&format!("{{{min},{max}}}")),
+                }
+                if !greedy {
+                    out.push('?');
+                }
+            }
+        }
+    }
+
+    fn emit_group(&self, out: &mut String) {
+        out.push_str("(?:");
+        self.emit(out);
+        out.push(')');
+    }
+
+    /// The same pattern without the slash that its alternatives end with, where they do. What is left always wants a slash
+    /// after it.
+    pub(super) fn without_final_slash(&self) -> (Self, Ending) {
+        match self {
+            Self::Slash => (Self::Empty, Ending::Slash),
+            Self::Empty | Self::Leaf(_) => (self.clone(), Ending::Other),
+            Self::Alternate(items) => {
+                let (items, endings): (Vec<_>, Vec<_>) = items.iter().map(Self::without_final_slash).unzip();
+                let ending = endings.into_iter().reduce(Ending::and).unwrap_or(Ending::Other);
+                (Self::Alternate(items), ending)
+            }
+            Self::Concat(items) => match items.split_last() {
+                None => (Self::Empty, Ending::Other),
+                Some((last, before)) if last.is_empty() && !before.is_empty() => {
+                    Self::Concat(before.to_vec()).without_final_slash()
+                }
+                Some((last, before)) => last.final_slash_after(before),
+            },
+            Self::Repeat { .. } => self.final_slash_after(&[]),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Concat(items) => items.iter().all(Self::is_empty),
+            Self::Slash | Self::Leaf(_) | Self::Alternate(_) | Self::Repeat { .. } => false,
+        }
+    }
+
+    /// [`Self::without_final_slash`] of `before` followed by this.
+    fn final_slash_after(&self, before: &[Self]) -> (Self, Ending) {
+        let followed_by = |tail: Self| {
+            let mut items = before.to_vec();
+            items.push(tail);
+            Self::Concat(items)
+        };
+        let Self::Repeat {
+            inner,
+            min,
+            max,
+            greedy,
+        } = self
+        else {
+            let (tail, ending) = self.without_final_slash();
+            return (followed_by(tail), ending);
+        };
+        let (tail, ending) = inner.without_final_slash();
+        if ending == Ending::Other || *max == Some(0) {
+            return (followed_by(self.clone()), Ending::Other);
+        }
+        // X{n,m} is X{n-1,m-1} and then the last X, whose slash is taken off...
+        let earlier = Self::Repeat {
+            inner: inner.clone(),
+            min: min.saturating_sub(1),
+            max: max.map(|max| max.saturating_sub(1)),
+            greedy: *greedy,
+        };
+        let some = followed_by(Self::Concat(vec![earlier, tail]));
+        if *min > 0 {
+            return (some, ending);
+        }
+        // ... and where it may be missing, what stands before it comes last.
+        let (none, ending_without) = Self::Concat(before.to_vec()).without_final_slash();
+        let choices = if *greedy {
+            vec![some, none]
+        } else {
+            vec![none, some]
+        };
+        (Self::Alternate(choices), ending.and(ending_without))
+    }
+
+    /// Go's limit on repeats within repeats: their counts may multiply to at most `limit`.
+    pub(super) fn repeats_within(&self, limit: u32) -> bool {
+        match self {
+            Self::Empty | Self::Slash | Self::Leaf(_) => true,
+            Self::Concat(items) | Self::Alternate(items) => {
+                items.iter().all(|item| item.repeats_within(limit))
+            }
+            Self::Repeat { inner, min, max, .. } => {
+                // `*`, `+` and `?` do not multiply.
+                let count = match (min, max) {
+                    (_, Some(0)) => return true,
+                    (0 | 1, None) | (0, Some(1)) => 1,
+                    (min, max) => max.unwrap_or(*min),
+                };
+                count <= limit && inner.repeats_within(limit / count.max(1))
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The message of the commit that a promotion branch consists of.
+
+use super::markdown;
+use super::words::{count, list};
+use crate::change::Change;
+use crate::plan::Step;
+
+/// The most characters of the first line.
+const SUBJECT_LIMIT: usize = 100;
+/// The most targets that are listed.
+const TARGETS: usize = 20;
+
+/// The commit message of `step` of `change`, in git's form: subject, body, trailers.
+///
+/// It is made of what no one can change after the merge (not of titles, for one), since a retry must make the same commit.
+/// Names with line ends can't add trailers, and names with `@` or `#` mention nobody and close nothing.
+#[must_use]
+pub fn message(change: &Change, step: &Step) -> String {
+    let promotion = change.promotion();
+    let mut targets: Vec<String> = step
+        .targets
+        .iter()
+        .take(TARGETS)
+        .map(|target| {
+            if target.path.is_root() {
+                format!("- {}", markdown::plain(target.branch.as_str()))
+            } else {
+                format!("- {}", markdown::plain(target.path.as_str()))
+            }
+        })
+        .collect();
+    if step.targets.len() > TARGETS {
+        targets.push(format!("- and {} more", step.targets.len() - TARGETS));
+    }
+    format!(
+        "{}\n\nPromotes what pull request {} merged, to:\n{}\n\nPromotion-Id: {promotion}\nPromoted-From: {}@{}\nTraceparent: {}\n",
+        subject(step),
+        change.number,
+        targets.join("\n"),
+        change.repo.name,
+        change.merged_as,
+        promotion.traceparent(step.id.as_str()),
+    )
+}
+
+/// ``Syncing from `source`: components``, with as many words as fit.
+fn subject(step: &Step) -> String {
+    let source = markdown::plain(&step.source).replace('`', "'");
+    let names = list(step.components.iter().map(|name| markdown::plain(name)), 5);
+    let full = format!("Syncing from `{source}`: {names}");
+    if full.chars().count() <= SUBJECT_LIMIT {
+        return full;
+    }
+    let counted = count(step.components.len(), "component", "components");
+    let short = format!("Syncing from `{source}`: {counted}");
+    if short.chars().count() <= SUBJECT_LIMIT {
+        return short;
+    }
+    let room = SUBJECT_LIMIT.saturating_sub(short.chars().count() - source.chars().count());
+    format!("Syncing from `{}`: {counted}", markdown::cut(&source, room))
+}

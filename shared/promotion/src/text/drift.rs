@@ -1,0 +1,138 @@
+//! Differences between a source and its targets that no change under way explains.
+
+use super::links::Links;
+use super::page::Page;
+use super::words::{count, path};
+use super::{LIMIT, markdown};
+use crate::{CommitOid, PathInRepo, RepoName};
+
+/// The most bytes of one file's diff, so that one large file does not hide the others.
+const DIFF_LIMIT: usize = 12_000;
+
+const CUT: &str = "**Cut here:** GitHub takes no longer text. There are more differences than are shown.";
+
+/// What differs, as of one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriftReport {
+    /// The repository.
+    pub repo: RepoName,
+    /// The commit that was compared.
+    pub commit: CommitOid,
+    /// The components that differ, each at one target.
+    pub drifts: Vec<Drift>,
+}
+
+/// A component that differs at one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// The component's name.
+    pub component: String,
+    /// Its path at the source.
+    pub from: PathInRepo,
+    /// Its path at the target.
+    pub to: PathInRepo,
+    /// The files that differ.
+    pub files: Vec<FileDrift>,
+}
+
+/// A file that differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileDrift {
+    /// The path within the component.
+    pub path: PathInRepo,
+    /// Whether the source has it.
+    pub in_source: bool,
+    /// Whether the target has it.
+    pub in_target: bool,
+    /// The unified diff that leads from the target to the source; empty if the content is not text.
+    pub diff: String,
+}
+
+/// The comment about drift, in Markdown, without its tag (see [`super::comment::wrap`]). At most [`LIMIT`] bytes.
+#[must_use]
+pub fn drift(report: &DriftReport, links: &Links) -> String {
+    let mut page = Page::new(LIMIT, CUT, "");
+    if report.drifts.is_empty() {
+        page.block("**No drift:** the targets of these components are equal to their sources.");
+        return page.finish();
+    }
+    let targets = count(report.drifts.len(), "target differs", "targets differ");
+    page.block(&format!(
+        "**Drift:** {targets} from the source already, apart from this change. Nothing is blocked. Promoting a component \
+         there overwrites what is shown here (`-` is the target, `+` the source)."
+    ));
+    for drift in &report.drifts {
+        page.block(&format!(
+            "#### {} at {}\n\nCompared with {}: {}.",
+            markdown::code(&drift.component),
+            path(&drift.to),
+            path(&drift.from),
+            count(drift.files.len(), "file differs", "files differ"),
+        ));
+        for file in &drift.files {
+            file_drift(&mut page, report, drift, file, links);
+        }
+    }
+    page.finish()
+}
+
+fn file_drift(page: &mut Page, report: &DriftReport, drift: &Drift, file: &FileDrift, links: &Links) {
+    let blame = |name: &str, root: &PathInRepo| {
+        let address = links.blame(&report.repo, &report.commit, &root.join(&file.path));
+        format!("[{name}]({address})")
+    };
+    let mut heading = path(&file.path);
+    match (file.in_source, file.in_target) {
+        (true, true) => heading.push_str(&format!(
+            " (who changed it: {}, {})",
+            blame("source", &drift.from),
+            blame("target", &drift.to)
+        )),
+        (true, false) => heading.push_str(&format!(
+            " is not at the target (who changed it: {})",
+            blame("source", &drift.from)
+        )),
+        (false, true) => heading.push_str(&format!(
+            " is only at the target (who changed it: {})",
+            blame("target", &drift.to)
+        )),
+        (false, false) => {}
+    }
+    if file.diff.trim().is_empty() {
+        page.block(&format!("{heading}\n\nThe content is not text."));
+        return;
+    }
+    let whole = format!("{heading}\n\n{}", markdown::fence("diff", &file.diff));
+    if whole.len() <= DIFF_LIMIT.min(page.room()) {
+        page.block(&whole);
+        return;
+    }
+    // The sentence, the fences and the escapes in the diff need room of their own, so fewer lines are tried until it fits.
+    let room = DIFF_LIMIT.min(page.room());
+    let lines: Vec<&str> = file.diff.lines().collect();
+    let mut kept = lines
+        .iter()
+        .scan(0, |bytes, line| {
+            *bytes += line.len() + 1;
+            (*bytes <= room).then_some(())
+        })
+        .count();
+    while kept > 0 {
+        let shown = lines.get(..kept).unwrap_or_default().join("\n");
+        let left = count(lines.len() - kept, "line more is", "lines more are");
+        let part = format!(
+            "{heading}\n\n{}\n{left} not shown.",
+            markdown::fence("diff", &shown)
+        );
+        if part.len() <= room {
+            page.block(&part);
+            return;
+        }
+        kept -= kept.div_ceil(8);
+    }
+    if room < DIFF_LIMIT {
+        page.stop();
+    } else {
+        page.block(&format!("{heading}\n\nIts lines are too long to be shown."));
+    }
+}

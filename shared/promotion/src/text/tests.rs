@@ -1,0 +1,9 @@
+//! Each text in full, as people read it.
+
+mod commits;
+mod drifts;
+mod dry_runs;
+mod failures;
+mod injection;
+mod pull_requests;
+mod statuses;
