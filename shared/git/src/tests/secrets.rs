@@ -1,0 +1,241 @@
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::fetch::script;
+use crate::testing::{REPO, Upstream, branch};
+use crate::{Credentials, FetchError, Mirror, Mirrors, PlainHttp, Remote, TransportError};
+
+const TOKEN: &str = "ghs_c4n4ry+t0ken/x";
+
+/// A server that answers each request with `answer` and hands out what it was asked.
+async fn server(answer: String) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (requests, received) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            requests.send(String::from_utf8_lossy(&request).into_owned()).ok();
+            stream.write_all(answer.as_bytes()).await.ok();
+        }
+    });
+    (format!("http://{address}/owner/name.git"), received)
+}
+
+fn mirror(upstream: &Upstream, git: &Path, url: String) -> Mirror {
+    let mut config = upstream.mirrors_config();
+    config.git = git.to_owned();
+    config.plain_http = PlainHttp::Loopback;
+    config.timeout = Duration::from_secs(30);
+    let credentials = Some(Credentials::token(SecretString::from(TOKEN)));
+    Mirrors::new(config)
+        .unwrap()
+        .open(REPO, Remote { url, credentials })
+}
+
+/// All texts of an error and its sources, and its debug form.
+fn texts(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = format!("{error:?}");
+    let mut next = Some(error);
+    while let Some(error) = next {
+        text.push_str(&format!("\n{error}"));
+        next = error.source();
+    }
+    text
+}
+
+fn assert_no_secret(text: &str) {
+    let user = "x-access-token:ghs_c4n4ry+t0ken/x";
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, user);
+    for form in [TOKEN, "ghs_c4n4ry%2Bt0ken%2Fx", "c4n4ry", &encoded] {
+        assert!(!text.contains(form), "{form} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_in_no_argument_and_no_error() {
+    let upstream = Upstream::new();
+    let seen = tempfile::tempdir().unwrap();
+    // Notes how it was started, and says all it knows on its standard error: git under a bad star.
+    let wrapper = script(
+        seen.path(),
+        &format!(
+            "tr '\\0' '\\n' < /proc/$$/cmdline >> {dir}/argv; env > {dir}/environment; env >&2; exec git \"$@\"",
+            dir = seen.path().display()
+        ),
+    );
+    let (url, mut requests) =
+        server("HTTP/1.1 401 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into()).await;
+    let mirror = mirror(&upstream, &wrapper, url);
+    let error = mirror.fetch_branch(&branch("main")).await.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            FetchError::Transport {
+                source: TransportError::AuthenticationFailed { .. },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_no_secret(&texts(&error));
+    assert_no_secret(&format!("{mirror:?}"));
+    let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+    assert_no_secret(&texts(&error));
+
+    let argv = std::fs::read_to_string(seen.path().join("argv")).unwrap();
+    assert!(argv.contains("fetch") && argv.contains("ls-remote"), "{argv}");
+    assert_no_secret(&argv);
+    let request = requests.recv().await.unwrap().to_lowercase();
+    let encoded = base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        format!("x-access-token:{TOKEN}"),
+    );
+    assert!(
+        request.contains(&format!("authorization: basic {}", encoded.to_lowercase())),
+        "{request}"
+    );
+    // Nothing of it is left on disk.
+    for entry in std::fs::read_dir(upstream.mirrors_config().root.join(format!("{REPO}.git"))).unwrap() {
+        let entry = entry.unwrap().path();
+        if entry.is_file() {
+            assert_no_secret(&String::from_utf8_lossy(&std::fs::read(entry).unwrap()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_child_has_a_fixed_environment_and_reads_no_configuration() {
+    let upstream = Upstream::new();
+    let seen = tempfile::tempdir().unwrap();
+    let dir = seen.path().display();
+    let wrapper = script(
+        seen.path(),
+        &format!("env > {dir}/environment; git config --list > {dir}/config; exit 1"),
+    );
+    let mut config = upstream.mirrors_config();
+    config.git = script(
+        seen.path(),
+        &format!(
+            "[ \"$1\" = --version ] && exec git --version; exec {} \"$@\"",
+            wrapper.display()
+        ),
+    );
+    let mirror = Mirrors::new(config).unwrap().open(REPO, upstream.remote());
+    assert!(mirror.remote_branch(&branch("main")).await.is_err());
+    let environment = std::fs::read_to_string(seen.path().join("environment")).unwrap();
+    for line in environment.lines() {
+        let name = line.split('=').next().unwrap();
+        // The shell adds the last three.
+        let known = ["PATH", "HOME", "LC_ALL", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name)
+            || name.starts_with("GIT_");
+        assert!(known, "{line}");
+    }
+    let settings = std::fs::read_to_string(seen.path().join("config")).unwrap();
+    for setting in [
+        "protocol.allow=never",
+        "protocol.file.allow=always",
+        "protocol.http.allow=never",
+        "core.hookspath=/dev/null",
+        "transfer.fsckobjects=true",
+        "gc.auto=0",
+    ] {
+        assert!(settings.contains(setting), "{setting} in {settings}");
+    }
+    assert!(!settings.contains("user."), "{settings}");
+}
+
+#[tokio::test]
+async fn answers_of_a_server_are_told_apart() {
+    for (status, is) in [
+        (
+            "403 Forbidden",
+            (|error| matches!(error, TransportError::Forbidden { .. })) as fn(&TransportError) -> bool,
+        ),
+        ("404 Not Found", |error| {
+            matches!(error, TransportError::NotFound { .. })
+        }),
+        ("429 Too Many Requests", |error| {
+            matches!(error, TransportError::Network { .. })
+        }),
+        ("500 Oh", |error| matches!(error, TransportError::Network { .. })),
+        ("503 Later", |error| {
+            matches!(error, TransportError::Network { .. })
+        }),
+    ] {
+        let upstream = Upstream::new();
+        let (url, _requests) = server(format!(
+            "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+        let mirror = mirror(&upstream, Path::new("git"), url);
+        let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+        assert!(is(&error), "{status}: {error:?}");
+    }
+    // Nobody listens.
+    let upstream = Upstream::new();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mirror = mirror(
+        &upstream,
+        Path::new("git"),
+        format!("http://127.0.0.1:{port}/a/b"),
+    );
+    let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+    assert!(matches!(error, TransportError::Network { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_is_killed_with_all_it_started() {
+    let upstream = Upstream::new();
+    let seen = tempfile::tempdir().unwrap();
+    let pids = seen.path().join("pids");
+    // A child and a grandchild that would live for ten minutes.
+    let git = script(
+        seen.path(),
+        &format!(
+            "[ \"$1\" = --version ] && exec git --version; sleep 600 & echo $! $$ >> {}; wait",
+            pids.display()
+        ),
+    );
+    let mut config = upstream.mirrors_config();
+    config.git = git;
+    config.timeout = Duration::from_millis(300);
+    let mirror = Mirrors::new(config).unwrap().open(REPO, upstream.remote());
+    let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+    assert!(matches!(error, TransportError::TimedOut { .. }), "{error:?}");
+    let started = std::fs::read_to_string(&pids).unwrap();
+    let started: Vec<u32> = started
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect();
+    assert_eq!(started.len(), 2);
+    tokio::time::timeout(Duration::from_secs(20), async {
+        // The kernel takes a moment; a zombie that nobody reaped yet is dead all the same.
+        while started.iter().any(|pid| is_alive(*pid)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("both are gone");
+}
+
+fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit(") ").next().map(|rest| !rest.starts_with('Z')))
+        .unwrap_or(false)
+}

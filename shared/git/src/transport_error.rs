@@ -1,0 +1,261 @@
+//! Why a conversation with a remote failed, read from what git said.
+
+use std::time::Duration;
+
+use lockflight_promotion::ErrorClass;
+
+/// A `git` child that talked to a remote, or to nothing, without success.
+///
+/// `detail` is what git said, cut short, without control characters and without the credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The program could not be started.
+    #[error("git could not be started; install git 2.39 or newer, or set the path to it")]
+    Spawn(#[source] std::io::Error),
+    /// Talking to the running child failed.
+    #[error("git was started, but its output could not be read")]
+    Pipe(#[source] std::io::Error),
+    /// The address is of a kind that the configuration does not allow, or carries credentials.
+    #[error("the address of the repository is refused: {0}")]
+    Address(&'static str),
+    /// The server did not accept the token.
+    #[error("the server refused the token; check that it is valid and not expired: {detail}")]
+    AuthenticationFailed {
+        /// What git said.
+        detail: String,
+    },
+    /// The server knows the token and forbids the operation.
+    #[error(
+        "the server forbids this; check that the token may read and write the repository's contents: {detail}"
+    )]
+    Forbidden {
+        /// What git said.
+        detail: String,
+    },
+    /// The repository does not exist, or the token may not see it.
+    #[error(
+        "the repository was not found; check its name, and that the token or App has access to it: {detail}"
+    )]
+    NotFound {
+        /// What git said.
+        detail: String,
+    },
+    /// The connection failed, or the server had trouble of its own.
+    #[error("the server could not be reached, or broke off: {detail}")]
+    Network {
+        /// What git said.
+        detail: String,
+    },
+    /// The child took too long and was killed with all that it had started.
+    #[error("git took longer than {after:?} and was stopped")]
+    TimedOut {
+        /// The limit.
+        after: Duration,
+    },
+    /// No room for what was to be written.
+    #[error("the disk that holds the mirrors is full; make room there: {detail}")]
+    DiskFull {
+        /// What git said.
+        detail: String,
+    },
+    /// The mirror on this machine is damaged.
+    #[error("the mirror on this machine is damaged and will be fetched anew: {detail}")]
+    MirrorDamaged {
+        /// What git said.
+        detail: String,
+    },
+    /// The repository uses SHA-256 object ids.
+    #[error("the repository uses SHA-256 object ids; only SHA-1 repositories are supported: {detail}")]
+    ObjectFormat {
+        /// What git said.
+        detail: String,
+    },
+    /// The repository holds an object that git's checks refuse.
+    #[error("the repository holds a malformed object, which `git fsck` in a clone of it will name: {detail}")]
+    Malformed {
+        /// What git said.
+        detail: String,
+    },
+    /// Anything else.
+    #[error("git failed ({status}): {detail}")]
+    Other {
+        /// The exit status.
+        status: String,
+        /// What git said.
+        detail: String,
+    },
+}
+
+impl TransportError {
+    /// What a worker does about it.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::AuthenticationFailed { .. }
+            | Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::Address(_)
+            | Self::ObjectFormat { .. }
+            | Self::Malformed { .. } => ErrorClass::User,
+            Self::Spawn(_)
+            | Self::Pipe(_)
+            | Self::Network { .. }
+            | Self::TimedOut { .. }
+            | Self::DiskFull { .. }
+            | Self::MirrorDamaged { .. }
+            | Self::Other { .. } => ErrorClass::Retry,
+        }
+    }
+
+    /// Names the cause of a failed child from its standard error, which must be clean of secrets already.
+    ///
+    /// git has no machine-readable errors, so this goes by its English texts (`LC_ALL=C`). Lines that the server wrote
+    /// (`remote: ...`) are shown, but only git's own decide.
+    pub(crate) fn from_stderr(stderr: &str, status: String) -> Self {
+        let own: String = stderr
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("remote:"))
+            .flat_map(|line| [line, "\n"])
+            .collect::<String>()
+            .to_lowercase();
+        let says = |texts: &[&str]| texts.iter().any(|text| own.contains(text));
+        let detail = excerpt(stderr);
+        if says(&["no space left on device", "disk quota exceeded"]) {
+            Self::DiskFull { detail }
+        } else if says(&["mismatched algorithms", "object-format"]) {
+            Self::ObjectFormat { detail }
+        } else if says(&[
+            "error: 401",
+            "authentication failed",
+            "could not read username",
+            "could not read password",
+        ]) {
+            Self::AuthenticationFailed { detail }
+        } else if says(&["error: 403"]) {
+            Self::Forbidden { detail }
+        } else if says(&["error: 404", "error: 410"])
+            || says(&["does not appear to be a git repository"])
+            || (own.contains("fatal: repository '") && own.contains("not found"))
+        {
+            Self::NotFound { detail }
+        } else if says(&["fsck error", "fsck_error"]) {
+            Self::Malformed { detail }
+        } else if says(&[
+            "the requested url returned error:",
+            "could not resolve host",
+            "failed to connect",
+            "couldn't connect",
+            "connection reset",
+            "connection refused",
+            "timed out",
+            "timeout was reached",
+            "operation too slow",
+            "early eof",
+            "rpc failed",
+            "hung up unexpectedly",
+            "unexpected disconnect",
+            "transfer closed",
+            "empty reply from server",
+            "ssl certificate",
+            "ssl_",
+            "gnutls_",
+        ]) {
+            Self::Network { detail }
+        } else if says(&["transport '"]) && says(&["not allowed"]) {
+            Self::Address("its protocol is not allowed by the configuration")
+        } else if says(&[
+            "not a git repository",
+            "object file",
+            "loose object",
+            "bad object",
+            "unable to read tree",
+            "unable to read sha1",
+            "packfile",
+            "pack has bad",
+            "missing blob",
+            "missing tree",
+            "missing commit",
+            "did not send all necessary objects",
+            "unresolved delta",
+            "invalid sha1 pointer",
+            "is corrupt",
+            "bad config",
+            "bad signature",
+            ".lock': file exists",
+        ]) {
+            Self::MirrorDamaged { detail }
+        } else {
+            Self::Other { status, detail }
+        }
+    }
+}
+
+/// At most 1,000 characters of `text` on one line, without control characters.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(1000)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_read_from_what_git_says() {
+        let class = |text: &str| TransportError::from_stderr(text, "exit status: 128".into());
+        assert!(matches!(
+            class("fatal: Authentication failed for 'http://127.0.0.1:1/a/b/'"),
+            TransportError::AuthenticationFailed { .. }
+        ));
+        assert!(matches!(
+            class("fatal: could not read Username for 'http://127.0.0.1:1': terminal prompts disabled"),
+            TransportError::AuthenticationFailed { .. }
+        ));
+        assert!(matches!(
+            class("fatal: unable to access 'http://h/': The requested URL returned error: 403"),
+            TransportError::Forbidden { .. }
+        ));
+        assert!(matches!(
+            class("remote: Repository not found.\nfatal: repository 'https://h/a/b/' not found"),
+            TransportError::NotFound { .. }
+        ));
+        for retry in [
+            "fatal: unable to access 'http://h/': The requested URL returned error: 503",
+            "fatal: unable to access 'http://h/': Could not resolve host: h",
+            "error: RPC failed; curl 56 Recv failure: Connection reset by peer",
+            "fatal: unable to access 'https://h/': SSL certificate problem: unable to get local issuer certificate",
+            "fatal: the remote end hung up unexpectedly",
+        ] {
+            assert!(matches!(class(retry), TransportError::Network { .. }), "{retry}");
+        }
+        assert!(matches!(
+            class("fatal: write error: No space left on device"),
+            TransportError::DiskFull { .. }
+        ));
+    }
+
+    #[test]
+    fn a_lock_that_nobody_holds_means_a_damaged_mirror() {
+        let error = TransportError::from_stderr(
+            "error: cannot lock ref 'refs/x': Unable to create '/openssl/1.git/./refs/x.lock': File exists.",
+            "exit status: 1".into(),
+        );
+        assert!(matches!(error, TransportError::MirrorDamaged { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_the_server_writes_does_not_decide() {
+        let error = TransportError::from_stderr(
+            "remote: fatal: bad object, No space left on device\nfatal: something else",
+            "exit status: 1".into(),
+        );
+        assert!(matches!(error, TransportError::Other { .. }), "{error:?}");
+    }
+}
