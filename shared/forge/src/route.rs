@@ -1,0 +1,140 @@
+//! The requests that are made, each kind named once: how it is counted, and which permission it needs.
+
+/// The HTTP methods in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Verb {
+    Get,
+    Post,
+    Put,
+    Patch,
+}
+
+impl Verb {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+        }
+    }
+
+    pub(crate) const fn method(self) -> http::Method {
+        match self {
+            Self::Get => http::Method::GET,
+            Self::Post => http::Method::POST,
+            Self::Put => http::Method::PUT,
+            Self::Patch => http::Method::PATCH,
+        }
+    }
+}
+
+/// One kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) verb: Verb,
+    /// The path with placeholders, as GitHub documents it.
+    pub(crate) template: &'static str,
+    /// The permission that GitHub asks for, in the words of its settings pages.
+    pub(crate) needs: &'static str,
+}
+
+const fn route(verb: Verb, template: &'static str, needs: &'static str) -> Route {
+    Route {
+        verb,
+        template,
+        needs,
+    }
+}
+
+const PULLS_READ: &str = "Pull requests: read";
+const PULLS_WRITE: &str = "Pull requests: write";
+const APP: &str = "the App's own key";
+const HOOKS: &str = "Webhooks: write";
+
+pub(crate) const USER: Route = route(Verb::Get, "/user", "a user's token");
+pub(crate) const APP_SELF: Route = route(Verb::Get, "/app", APP);
+pub(crate) const APP_TOKEN: Route = route(
+    Verb::Post,
+    "/app/installations/{installation_id}/access_tokens",
+    APP,
+);
+pub(crate) const REPO_INSTALLATION: Route = route(Verb::Get, "/repos/{owner}/{repo}/installation", APP);
+pub(crate) const APP_DELIVERIES: Route = route(Verb::Get, "/app/hook/deliveries", APP);
+pub(crate) const APP_REDELIVER: Route = route(Verb::Post, "/app/hook/deliveries/{delivery_id}/attempts", APP);
+pub(crate) const REPO_DELIVERIES: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries",
+    HOOKS,
+);
+pub(crate) const REPO_REDELIVER: Route = route(
+    Verb::Post,
+    "/repos/{owner}/{repo}/hooks/{hook_id}/deliveries/{delivery_id}/attempts",
+    HOOKS,
+);
+
+pub(crate) const REPO: Route = route(Verb::Get, "/repos/{owner}/{repo}", "Metadata: read");
+pub(crate) const PULLS: Route = route(Verb::Get, "/repos/{owner}/{repo}/pulls", PULLS_READ);
+pub(crate) const PULL: Route = route(Verb::Get, "/repos/{owner}/{repo}/pulls/{pull_number}", PULLS_READ);
+pub(crate) const PULL_FILES: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/pulls/{pull_number}/files",
+    PULLS_READ,
+);
+pub(crate) const CREATE_PULL: Route = route(Verb::Post, "/repos/{owner}/{repo}/pulls", PULLS_WRITE);
+pub(crate) const UPDATE_PULL: Route = route(
+    Verb::Patch,
+    "/repos/{owner}/{repo}/pulls/{pull_number}",
+    PULLS_WRITE,
+);
+pub(crate) const MERGE: Route = route(
+    Verb::Put,
+    "/repos/{owner}/{repo}/pulls/{pull_number}/merge",
+    "Contents: write",
+);
+pub(crate) const REVIEWS: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/pulls/{pull_number}/reviews",
+    PULLS_READ,
+);
+pub(crate) const CREATE_REVIEW: Route = route(
+    Verb::Post,
+    "/repos/{owner}/{repo}/pulls/{pull_number}/reviews",
+    PULLS_WRITE,
+);
+pub(crate) const COMMENTS: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/issues/{issue_number}/comments",
+    PULLS_READ,
+);
+pub(crate) const CREATE_COMMENT: Route = route(
+    Verb::Post,
+    "/repos/{owner}/{repo}/issues/{issue_number}/comments",
+    PULLS_WRITE,
+);
+pub(crate) const UPDATE_COMMENT: Route = route(
+    Verb::Patch,
+    "/repos/{owner}/{repo}/issues/comments/{comment_id}",
+    PULLS_WRITE,
+);
+pub(crate) const ADD_LABELS: Route = route(
+    Verb::Post,
+    "/repos/{owner}/{repo}/issues/{issue_number}/labels",
+    PULLS_WRITE,
+);
+pub(crate) const ADD_ASSIGNEES: Route = route(
+    Verb::Post,
+    "/repos/{owner}/{repo}/issues/{issue_number}/assignees",
+    PULLS_WRITE,
+);
+pub(crate) const SET_STATUS: Route = route(
+    Verb::Post,
+    "/repos/{owner}/{repo}/statuses/{sha}",
+    "Commit statuses: write",
+);
+pub(crate) const STATUSES: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/commits/{ref}/status",
+    "Commit statuses: read",
+);
+pub(crate) const GRAPHQL: Route = route(Verb::Post, "/graphql", PULLS_WRITE);
