@@ -1,0 +1,202 @@
+//! One delivery, from its first byte to the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use http::HeaderMap;
+use http::request::Parts;
+use lockflight_fleet::Queue;
+use lockflight_promotion::change::Repository;
+use lockflight_promotion::message::{
+    Body as Message, DeliveryV1, ENVELOPE_VERSION, Envelope, PullRequestHint,
+};
+use lockflight_promotion::{InvalidId, MessageId, TraceParent};
+use lockflight_runtime::{panics, trace_context};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Span, error, info_span};
+
+use crate::IngressConfig;
+use crate::answer::Answer;
+use crate::body::Bodies;
+use crate::payload::{self, Claimed, Meaning};
+use crate::signature::{Keys, Signature};
+
+/// What every delivery needs.
+pub(crate) struct Ingress<Q> {
+    keys: Keys,
+    bodies: Bodies,
+    in_flight: Semaphore,
+    publish_timeout: Duration,
+    queue: Q,
+}
+
+impl<Q> Ingress<Q> {
+    pub(crate) fn new(config: IngressConfig, keys: Keys, queue: Q) -> Self {
+        Self {
+            keys,
+            bodies: Bodies::new(config.max_body, config.max_buffered, config.read_timeout),
+            in_flight: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
+            publish_timeout: config.publish_timeout,
+            queue,
+        }
+    }
+}
+
+/// Answers whatever is not a POST.
+pub(crate) async fn wrong_method() -> Answer {
+    Answer::wrong_method()
+}
+
+/// Answers a POST.
+pub(crate) async fn deliver<Q: Queue>(State(ingress): State<Arc<Ingress<Q>>>, request: Request) -> Answer {
+    // A trace begins here: anybody can send trace headers, so those that came are not looked at.
+    let trace = trace_context::new_trace();
+    let span = info_span!(
+        "webhook",
+        trace_id = trace_context::trace_id(&trace),
+        delivery.id = Empty,
+        event = Empty,
+        repo = Empty,
+        bytes = Empty,
+    );
+    async {
+        let (head, body) = request.into_parts();
+        let answer = match panics::catch(ingress.answer(&head, body, trace)).await {
+            Ok(Ok(answer) | Err(answer)) => answer,
+            Err(panicked) => {
+                error!(panic = %panicked.message, "a delivery met a mistake of ours");
+                Answer::broken()
+            }
+        };
+        answer.log();
+        answer
+    }
+    .instrument(span)
+    .await
+}
+
+/// What a delivery turned out to be, and the hash of its raw body.
+struct Examined {
+    claimed: Claimed,
+    meaning: Meaning,
+    body_sha256: String,
+}
+
+impl<Q> Ingress<Q> {
+    /// Checks the signature, and only then looks at what was signed.
+    fn examine(
+        &self,
+        signature: Signature,
+        headers: &HeaderMap,
+        raw: &[u8],
+        span: &Span,
+    ) -> Result<Examined, Answer> {
+        self.keys.verify(signature, raw)?;
+        let claimed = Claimed::find(headers)?;
+        span.record("delivery.id", display(&claimed.delivery));
+        span.record("event", claimed.event.as_str());
+        match payload::read(&claimed.event, claimed.encoding, raw) {
+            Ok(meaning) => Ok(Examined {
+                claimed,
+                meaning,
+                body_sha256: format!("{:x}", Sha256::digest(raw)),
+            }),
+            Err(unreadable) => Err(Answer::from(unreadable).about(claimed.delivery)),
+        }
+    }
+}
+
+impl<Q: Queue> Ingress<Q> {
+    async fn answer(
+        self: &Arc<Self>,
+        head: &Parts,
+        body: Body,
+        trace: TraceParent,
+    ) -> Result<Answer, Answer> {
+        let _slot = self.in_flight.try_acquire().map_err(|_full| Answer::busy())?;
+        // What the headers alone rule out is not read at all.
+        self.bodies.announced(&head.headers)?;
+        let signature = Signature::find(&head.headers)?;
+        let received = self.bodies.read(body).await?;
+        let span = Span::current();
+        span.record("bytes", received.bytes.len());
+        // A hash over 25 MB would hold up the other tasks of its thread.
+        let (ingress, headers, inner) = (Arc::clone(self), head.headers.clone(), span.clone());
+        let examined = lockflight_runtime::blocking(move || {
+            ingress.examine(signature, &headers, &received.bytes, &inner)
+        });
+        let Examined {
+            claimed,
+            meaning,
+            body_sha256,
+        } = examined.await?;
+        let delivery = claimed.delivery.clone();
+        let answer = match meaning {
+            Meaning::Ping => Answer::pong(),
+            Meaning::Nothing(reason) => Answer::ignored(reason),
+            Meaning::Merged { repo, hint } => {
+                span.record("repo", display(&repo.name));
+                match envelope(claimed, repo, hint, body_sha256, trace) {
+                    Ok(envelope) => self.publish(&envelope).await,
+                    Err(odd) => {
+                        error!(error = %odd, "delivery {delivery} has no message id");
+                        Answer::broken()
+                    }
+                }
+            }
+        };
+        Ok(answer.about(delivery))
+    }
+
+    async fn publish(&self, envelope: &Envelope) -> Answer {
+        let confirmed = self.queue.publish(std::slice::from_ref(envelope));
+        match tokio::time::timeout(self.publish_timeout, confirmed).await {
+            Ok(Ok(())) => Answer::accepted(),
+            Ok(Err(failed)) => {
+                error!(
+                    error = &failed as &(dyn std::error::Error + 'static),
+                    "delivery {} is not known to be stored", envelope.delivery
+                );
+                Answer::unavailable()
+            }
+            Err(_late) => {
+                error!(
+                    "the queue did not confirm delivery {} within {:?}",
+                    envelope.delivery, self.publish_timeout
+                );
+                Answer::unavailable()
+            }
+        }
+    }
+}
+
+fn envelope(
+    claimed: Claimed,
+    repo: Repository,
+    hint: PullRequestHint,
+    body_sha256: String,
+    trace: TraceParent,
+) -> Result<Envelope, InvalidId> {
+    // The same for each redelivery of the same body, and another one when somebody sends another body under a known delivery id.
+    let prefix: String = body_sha256.chars().take(16).collect();
+    let id = MessageId::parse(format!("delivery:{}:{prefix}", claimed.delivery))?;
+    Ok(Envelope {
+        v: ENVELOPE_VERSION,
+        id,
+        repo,
+        delivery: claimed.delivery,
+        cause: None,
+        attempt: 0,
+        traceparent: trace,
+        body: Message::Delivery(DeliveryV1 {
+            event: claimed.event,
+            action: Some("closed".to_owned()),
+            body_sha256,
+            pull_request: Some(hint),
+        }),
+    })
+}
