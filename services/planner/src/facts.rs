@@ -1,0 +1,311 @@
+//! Reads the facts of a merged pull request: from the forge what the pull request was, from git what its merge commit holds.
+//!
+//! Every read of git is pinned to the merge commit. A read that fails is an error and is tried again; it is never taken for
+//! an empty answer, since absence decides about deletions.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use lockflight_fleet::worker::Failure;
+use lockflight_forge::{AccountType, Forge, PullRequest, RepoClient};
+use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, Mirror, Mirrors, ReadError, Remote};
+use lockflight_promotion::change::{Change, Lineage, Repository};
+use lockflight_promotion::message::Phase;
+use lockflight_promotion::plan::{Entry, Facts, reads};
+use lockflight_promotion::policy::{
+    ComponentPolicy, MAX_BYTES, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE,
+};
+use lockflight_promotion::text::marker::{self, MarkerKey, MarkerRead};
+use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, PrNumber};
+
+use crate::reply::millis;
+
+/// What there is to know of a merged pull request.
+pub(crate) enum Reading {
+    /// It is not one that Lockflight has to do with; nobody is told.
+    Nothing { reason: String },
+    /// The policy can't be used.
+    BrokenPolicy {
+        change: Box<Change>,
+        errors: PolicyErrors,
+    },
+    /// All that a plan is made of.
+    Facts {
+        policy: Policy,
+        facts: Box<Facts>,
+        phases: Vec<Phase>,
+    },
+}
+
+/// Reads pull request `number`.
+pub(crate) async fn read(
+    forge: &Forge,
+    mirrors: &Mirrors,
+    marker_keys: &[MarkerKey],
+    repo: &Repository,
+    number: PrNumber,
+) -> Result<Reading, Failure> {
+    let mut phases = Phases::start();
+    let client = forge.repository(repo).await?;
+    let pull_request = client.pull_request(number).await?;
+    phases.end("read_pull_request");
+    if !pull_request.merged {
+        return Ok(Reading::Nothing {
+            reason: format!("pull request {number} is not merged"),
+        });
+    }
+    let default_branch = &pull_request.base_repo.default_branch;
+    if pull_request.base_branch.as_str() != default_branch {
+        let reason = format!(
+            "pull request {number} was merged into {}, not into {default_branch}",
+            pull_request.base_branch
+        );
+        return Ok(Reading::Nothing { reason });
+    }
+    let Some(merged_as) = pull_request.merge_commit.clone() else {
+        let reason = format!("GitHub does not say yet as which commit pull request {number} was merged");
+        return Err(Failure::new(ErrorClass::Retry, reason));
+    };
+
+    let token = client.git_credentials().await?;
+    let remote = Remote {
+        url: client.git_url(),
+        credentials: Some(Credentials::token(token)),
+    };
+    let mirror = mirrors.open(repo.id, remote);
+    mirror.fetch(&pull_request.base_branch, &merged_as).await?;
+    phases.end("fetch");
+
+    let change = change(&mirror, marker_keys, repo, &pull_request, &merged_as).await?;
+    let path = path(TELEFONISTKA_FILE)?;
+    let policy = match read_text(&mirror, &merged_as, &path).await? {
+        Ok(Some(text)) => Policy::compile(TELEFONISTKA_FILE, &text),
+        Ok(None) => {
+            let reason = format!("there is no {TELEFONISTKA_FILE} at {merged_as}");
+            return Ok(Reading::Nothing { reason });
+        }
+        Err(errors) => Err(errors),
+    };
+    let policy = match policy {
+        Ok(policy) => policy,
+        Err(errors) => {
+            return Ok(Reading::BrokenPolicy {
+                change: Box::new(change),
+                errors,
+            });
+        }
+    };
+
+    let (changed, before) = changed_paths(&mirror, &client, &pull_request, &merged_as).await?;
+    let wanted = reads(&policy, &change, &changed);
+    let entries: Vec<PathInRepo> = wanted.entries.into_iter().collect();
+    let entries = mirror.entries(&merged_as, &entries).await?;
+    let component_policies = match read_component_policies(
+        &mirror,
+        &merged_as,
+        before.as_ref(),
+        wanted.component_policies,
+        &entries,
+    )
+    .await?
+    {
+        Ok(policies) => policies,
+        Err(errors) => {
+            return Ok(Reading::BrokenPolicy {
+                change: Box::new(change),
+                errors,
+            });
+        }
+    };
+    phases.end("read_trees");
+    let facts = Box::new(Facts {
+        change,
+        changed,
+        entries,
+        component_policies,
+    });
+    Ok(Reading::Facts {
+        policy,
+        facts,
+        phases: phases.done,
+    })
+}
+
+async fn change(
+    mirror: &Mirror,
+    marker_keys: &[MarkerKey],
+    repo: &Repository,
+    pull_request: &PullRequest,
+    merged_as: &CommitOid,
+) -> Result<Change, Failure> {
+    let commit = mirror.commit_info(merged_as).await?;
+    Ok(Change {
+        // The name as the forge has it now: a message may be older than a rename.
+        repo: Repository {
+            name: pull_request.base_repo.name.clone(),
+            ..repo.clone()
+        },
+        branch: pull_request.base_branch.clone(),
+        number: pull_request.number,
+        title: pull_request.title.clone(),
+        author: pull_request.author.clone(),
+        head_branch: pull_request.head_branch.clone(),
+        head: pull_request.head.clone(),
+        merged_as: merged_as.clone(),
+        committed_at: commit.committed_at,
+        labels: pull_request.labels.clone(),
+        lineage: lineage(marker_keys, repo, pull_request),
+    })
+}
+
+/// The way that the change has come so far. A marker is believed only if we signed it for this very branch; the unsigned one of
+/// Telefonistka is for display, and so is all that is made of it.
+fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequest) -> Lineage {
+    match marker::read(
+        marker_keys,
+        repo.id,
+        &pull_request.head_branch,
+        &pull_request.body,
+    ) {
+        MarkerRead::Valid(marker) => marker.lineage,
+        MarkerRead::Forged => {
+            tracing::warn!(
+                pr.number = %pull_request.number,
+                "the lineage marker of pull request {} of {} is not one that we signed; its promotion starts anew",
+                pull_request.number, repo.name,
+            );
+            Lineage::default()
+        }
+        // Nobody signed it, so it has to stand in a pull request that an App opened: people can't edit those unnoticed.
+        MarkerRead::Absent if pull_request.author_type == AccountType::Bot => {
+            marker::read_legacy(&pull_request.body).unwrap_or_default()
+        }
+        MarkerRead::Absent => Lineage::default(),
+    }
+}
+
+/// The policy files of components: at the merge commit, or, where the change removed the component, at the commit before, so
+/// that removing a component does not also remove what keeps it from places.
+async fn read_component_policies(
+    mirror: &Mirror,
+    at: &CommitOid,
+    before: Option<&CommitOid>,
+    components: impl IntoIterator<Item = PathInRepo>,
+    entries: &BTreeMap<PathInRepo, Entry>,
+) -> Result<Result<BTreeMap<PathInRepo, ComponentPolicy>, PolicyErrors>, Failure> {
+    let mut found = BTreeMap::new();
+    for component in components {
+        let removed = entries.get(&component) == Some(&Entry::Absent);
+        let Some(commit) = (if removed { before } else { Some(at) }) else {
+            continue;
+        };
+        let file = component.join(&path(TELEFONISTKA_FILE)?);
+        let policy = match read_text(mirror, commit, &file).await? {
+            Ok(Some(text)) => ComponentPolicy::compile(file.as_str(), &text),
+            Ok(None) => continue,
+            Err(errors) => Err(errors),
+        };
+        match policy {
+            Ok(policy) => found.insert(component, policy),
+            Err(errors) => return Ok(Err(errors)),
+        };
+    }
+    Ok(Ok(found))
+}
+
+/// A policy file's text; none if it is proven absent. What is no readable text is an error of the policy.
+async fn read_text(
+    mirror: &Mirror,
+    at: &CommitOid,
+    path: &PathInRepo,
+) -> Result<Result<Option<String>, PolicyErrors>, Failure> {
+    let unusable = |message: String| {
+        let error = PolicyError {
+            file: path.to_string(),
+            line: 1,
+            column: 1,
+            message,
+        };
+        Ok(Err(PolicyErrors::from(error)))
+    };
+    match mirror.blob(at, path, MAX_BYTES).await {
+        Ok(None) => Ok(Ok(None)),
+        Ok(Some(bytes)) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Ok(Some(text))),
+            Err(_not_utf8) => unusable("the file is not UTF-8 text".to_owned()),
+        },
+        Err(error @ (ReadError::TooBig { .. } | ReadError::Symlink { .. } | ReadError::NotAFile { .. })) => {
+            unusable(error.to_string())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The paths that the pull request changed, and the commit that stood before it. Git alone tells for most; where several
+/// readings of the history fit, or none, the forge's complete list of files decides.
+async fn changed_paths(
+    mirror: &Mirror,
+    client: &RepoClient,
+    pull_request: &PullRequest,
+    merged_as: &CommitOid,
+) -> Result<(Vec<String>, Option<CommitOid>), Failure> {
+    let (Some(commits), Some(changed_files)) = (pull_request.commits, pull_request.changed_files) else {
+        let reason = "GitHub did not say how many commits and files the pull request has";
+        return Err(Failure::new(ErrorClass::Retry, reason));
+    };
+    let mut question = MergedPullRequest {
+        merged_as: merged_as.clone(),
+        commits,
+        changed_files,
+        files: None,
+    };
+    let mut answer = ask(mirror, question.clone()).await?;
+    if answer == ChangedPaths::NeedsFileList {
+        let files = client.files(pull_request.number).await?;
+        question.files = Some(
+            files
+                .into_iter()
+                .map(|file| (file.path, file.previous_path))
+                .collect(),
+        );
+        answer = ask(mirror, question).await?;
+    }
+    match answer {
+        ChangedPaths::Known { paths, before } => Ok((paths, before)),
+        ChangedPaths::NeedsFileList => Err(Failure::new(
+            ErrorClass::Bug,
+            "the list of files was given and is asked for again",
+        )),
+    }
+}
+
+async fn ask(mirror: &Mirror, question: MergedPullRequest) -> Result<ChangedPaths, Failure> {
+    Ok(mirror.changed_paths(question).await?)
+}
+
+fn path(file: &str) -> Result<PathInRepo, Failure> {
+    PathInRepo::parse(file).map_err(|error| Failure::of(ErrorClass::Bug, &error))
+}
+
+/// Measures one phase after another.
+struct Phases {
+    since: Instant,
+    done: Vec<Phase>,
+}
+
+impl Phases {
+    fn start() -> Self {
+        Self {
+            since: Instant::now(),
+            done: Vec::new(),
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        self.done.push(Phase {
+            name: name.to_owned(),
+            ms: millis(self.since),
+        });
+        self.since = Instant::now();
+    }
+}

@@ -1,0 +1,112 @@
+//! The messages that a plan turns into, with ids that are a function of their content.
+
+use std::time::Instant;
+
+use lockflight_promotion::MessageId;
+use lockflight_promotion::change::Change;
+use lockflight_promotion::message::{Body, Envelope, Outcome, PromoteV1, Report, ReportV1};
+use lockflight_promotion::plan::Plan;
+use lockflight_promotion::policy::PolicyErrors;
+use lockflight_promotion::text::{self, Links};
+
+/// What a plan turns into: its steps and a report on them, or the reason why there are none.
+pub(crate) fn messages(cause: &Envelope, change: &Change, plan: Plan) -> Vec<Envelope> {
+    if plan.dry_run {
+        let comment = text::dry_run(change, &plan);
+        return vec![report(
+            cause,
+            change,
+            Report::DryRun {
+                pull_requests: plan.steps.len(),
+                comment,
+            },
+        )];
+    }
+    if plan.steps.is_empty() {
+        return vec![report(
+            cause,
+            change,
+            Report::Nothing {
+                reason: why_nothing(&plan),
+            },
+        )];
+    }
+    let mut messages: Vec<Envelope> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let (plan, approve) = (plan.id.clone(), plan.approve);
+            promote(
+                cause,
+                PromoteV1 {
+                    change: change.clone(),
+                    plan,
+                    step: step.clone(),
+                    approve,
+                },
+            )
+        })
+        .collect();
+    messages.push(report(
+        cause,
+        change,
+        Report::Steps {
+            plan: plan.id,
+            steps: plan.steps,
+        },
+    ));
+    messages
+}
+
+/// A step for the executor.
+fn promote(cause: &Envelope, promote: PromoteV1) -> Envelope {
+    let id = MessageId::of(&[
+        "promote",
+        &promote.change.repo.id.to_string(),
+        promote.step.id.as_str(),
+    ]);
+    cause.follow(id, Body::Promote(Box::new(promote)))
+}
+
+/// Something to say about a change.
+pub(crate) fn report(cause: &Envelope, change: &Change, report: Report) -> Envelope {
+    let (repo, number) = (change.repo.id.to_string(), change.number.to_string());
+    let id = MessageId::of(&["report", &repo, &number, change.merged_as.as_str()]);
+    cause.follow(
+        id,
+        Body::Report(Box::new(ReportV1 {
+            change: change.clone(),
+            report,
+        })),
+    )
+}
+
+/// Something for the journal.
+pub(crate) fn outcome(cause: &Envelope, outcome: Outcome) -> Envelope {
+    let id = MessageId::of(&[outcome.name(), cause.id.as_str()]);
+    cause.follow(id, Body::Outcome(outcome))
+}
+
+/// What people read when a policy file can't be used.
+pub(crate) fn broken_policy(change: &Change, errors: &PolicyErrors, links: &Links) -> Report {
+    text::failure::policy(change, errors, links).into()
+}
+
+/// Why a plan has no steps; completes "Nothing to promote: ".
+fn why_nothing(plan: &Plan) -> String {
+    if plan.matched_paths == 0 {
+        "no changed file lies in a component of any flow".to_owned()
+    } else if plan.skipped.is_empty() {
+        "every target already has this content".to_owned()
+    } else {
+        format!(
+            "policy keeps it from {} targets, and the others already have it",
+            plan.skipped.len()
+        )
+    }
+}
+
+/// Milliseconds since `started`.
+pub(crate) fn millis(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
