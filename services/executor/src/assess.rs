@@ -1,0 +1,79 @@
+//! Looks at git to see what a step still has to do.
+
+use lockflight_fleet::worker::Failure;
+use lockflight_git::{InspectError, Mirror};
+use lockflight_promotion::change::Change;
+use lockflight_promotion::plan::{Entry, Step, Sync};
+use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
+
+/// How far back the first-parent history of the target branch is searched for a newer state of the same component.
+const HISTORY_LIMIT: usize = 500;
+
+/// What a step still has to do.
+#[derive(Debug)]
+pub(crate) enum Assessment {
+    /// Its content is not at the targets yet.
+    Needed,
+    /// The targets have it, or the content of a later commit of the source.
+    Carried,
+    /// It must not be done, for a reason that people have to mend.
+    Unsafe { reason: String },
+}
+
+/// Looks whether the targets, at the head of their branch, already carry the step's content or later content of the same source.
+///
+/// Order is by ancestry, not by arrival: a change that was merged before one that has already been promoted has nothing left to do,
+/// whenever its message comes.
+pub(crate) async fn assess(
+    mirror: &Mirror,
+    change: &Change,
+    step: &Step,
+    head: &CommitOid,
+) -> Result<Assessment, Failure> {
+    let travelling: Vec<(PathInRepo, Option<TreeOid>)> = step
+        .sync
+        .iter()
+        .map(|sync| (sync.from.clone(), sync.tree.clone()))
+        .collect();
+    match mirror.inspect(&change.merged_as, &travelling).await {
+        Ok(()) => {}
+        Err(InspectError::Unsafe(found)) => {
+            return Ok(Assessment::Unsafe {
+                reason: found.to_string(),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let targets: Vec<PathInRepo> = step.sync.iter().map(|sync| sync.to.clone()).collect();
+    let now = mirror.entries(head, &targets).await?;
+    let mut open: Vec<&Sync> = step
+        .sync
+        .iter()
+        .filter(|sync| now.get(&sync.to) != Some(&wanted(sync)))
+        .collect();
+    // Walk back from the head to the change: each state of a source since the change is later content.
+    let mut commit = head.clone();
+    for _ in 0..HISTORY_LIMIT {
+        if open.is_empty() || commit == change.merged_as {
+            break;
+        }
+        let sources: Vec<PathInRepo> = open.iter().map(|sync| sync.from.clone()).collect();
+        let then = mirror.entries(&commit, &sources).await?;
+        open.retain(|sync| now.get(&sync.to) != then.get(&sync.from));
+        let Some(parent) = mirror.parent(&commit).await? else {
+            break;
+        };
+        commit = parent;
+    }
+    Ok(if open.is_empty() {
+        Assessment::Carried
+    } else {
+        Assessment::Needed
+    })
+}
+
+fn wanted(sync: &Sync) -> Entry {
+    sync.tree
+        .as_ref()
+        .map_or(Entry::Absent, |tree| Entry::Tree(tree.clone()))
+}

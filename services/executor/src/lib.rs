@@ -1,0 +1,153 @@
+//! The executor: takes the lock of a repository, writes git, opens and merges pull requests, and tells people.
+//!
+//! # What it guarantees
+//!
+//! Messages come at least once; effects happen once. Each effect is *look, then act*, and has a name that is a function of the message
+//! alone, so that looking finds what an earlier attempt, or another worker, has done:
+//!
+//! | effect | found by | fence |
+//! |---|---|---|
+//! | branch | its name | compare-and-swap: it must not exist yet, or be exactly our commit |
+//! | pull request | its head branch, in any state | GitHub takes one open pull request per head and base |
+//! | labels, assignee | what the pull request has | adding twice is adding once |
+//! | comment | the signed tag that it begins with | the repository's lock |
+//! | status | the latest of our context | the last one counts |
+//! | approval | a review of ours on that very commit | it counts for that commit only |
+//! | merge | `merged` of the pull request | `sha`: only the commit that we made |
+//!
+//! # What may interleave
+//!
+//! Two executors may handle the same message when a lock or a visibility timeout ran out under one of them. Every fence above holds
+//! without the lock; the comment alone needs it, and the worst that a lost lock can do is a second comment. People may push to our
+//! branch, close our pull request or merge it at any moment: their deed stands.
+
+mod assess;
+mod promote;
+mod report;
+
+use std::sync::Arc;
+
+use lockflight_fleet::worker::{Done, Failure, Handler};
+use lockflight_fleet::{LockGuard as _, RepoLock};
+use lockflight_forge::{Forge, RepoClient};
+use lockflight_git::{Credentials, Identity, Mirror, Mirrors, Remote};
+use lockflight_promotion::message::{Body, Envelope, Outcome, PromoteV1, Report, ReportV1};
+use lockflight_promotion::text::marker::MarkerKey;
+use lockflight_promotion::{ErrorClass, MessageId, text};
+
+/// What an executor needs to know beside its connections.
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    /// Signs lineage markers and comment tags.
+    pub marker_key: MarkerKey,
+    /// Further keys whose signatures are believed, while a secret is being replaced.
+    pub older_marker_keys: Vec<MarkerKey>,
+    /// Author and committer of promotion commits. The same for every executor: it is part of what makes a commit the same.
+    pub author: Identity,
+    /// How often the queue tries a message before it parks it.
+    pub max_attempts: u32,
+}
+
+impl ExecutorConfig {
+    fn marker_keys(&self) -> Vec<MarkerKey> {
+        std::iter::once(&self.marker_key)
+            .chain(&self.older_marker_keys)
+            .cloned()
+            .collect()
+    }
+}
+
+/// What an executor works with.
+#[derive(Clone, Debug)]
+pub struct Executor<L> {
+    forge: Forge,
+    /// The second identity, for `autoApprovePromotionPrs`: GitHub lets nobody approve their own pull request.
+    approver: Option<Forge>,
+    mirrors: Mirrors,
+    lock: L,
+    config: Arc<ExecutorConfig>,
+}
+
+impl<L: RepoLock> Executor<L> {
+    /// An executor that writes through `forge` and `mirrors` while it holds the repository's lock.
+    #[must_use]
+    pub fn new(
+        forge: Forge,
+        approver: Option<Forge>,
+        mirrors: Mirrors,
+        lock: L,
+        config: ExecutorConfig,
+    ) -> Self {
+        Self {
+            forge,
+            approver,
+            mirrors,
+            lock,
+            config: Arc::new(config),
+        }
+    }
+
+    /// The mirror of the repository that `client` talks about.
+    async fn mirror(&self, client: &RepoClient) -> Result<Mirror, Failure> {
+        let credentials = Credentials::token(client.git_credentials().await?);
+        Ok(self.mirrors.open(
+            client.id(),
+            Remote {
+                url: client.git_url(),
+                credentials: Some(credentials),
+            },
+        ))
+    }
+}
+
+impl<L: RepoLock> Handler for Executor<L> {
+    async fn handle(&self, envelope: &Envelope, attempt: u32) -> Result<Done, Failure> {
+        let guard = self.lock.acquire(envelope.repo.id).await?;
+        let done = match &envelope.body {
+            Body::Promote(step) => self.promote(envelope, step, &guard).await,
+            Body::Report(report) => self.report(envelope, report, attempt).await,
+            Body::Delivery(_) | Body::Outcome(_) => Err(Failure::new(
+                ErrorClass::Reject,
+                "an executor was handed a message that is neither a step nor a report",
+            )),
+        };
+        if let Err(error) = guard.release().await {
+            // The lease runs out by itself; the next holder waits a little longer.
+            tracing::warn!("{}", Failure::from(error).reason);
+        }
+        done
+    }
+
+    /// A step that is not tried again is told on the pull request that caused it.
+    fn given_up(&self, envelope: &Envelope, reason: &str) -> Vec<Envelope> {
+        let Body::Promote(promote) = &envelope.body else {
+            return Vec::new();
+        };
+        let remedy =
+            "mend what it names, then press Redeliver on the webhook delivery of this pull request's merge";
+        vec![failed(envelope, promote, reason, remedy)]
+    }
+}
+
+/// The message that tells of a step that stopped.
+fn failed(cause: &Envelope, promote: &PromoteV1, reason: &str, remedy: &str) -> Envelope {
+    let report: Report = text::failure::step(&promote.step, reason, remedy).into();
+    let id = MessageId::of(&[
+        "failed",
+        &promote.change.repo.id.to_string(),
+        promote.step.id.as_str(),
+    ]);
+    cause.follow(
+        id,
+        Body::Report(Box::new(ReportV1 {
+            change: promote.change.clone(),
+            report,
+        })),
+    )
+}
+
+/// A message for the journal.
+fn outcome(cause: &Envelope, outcome: Outcome) -> Envelope {
+    let id = MessageId::of(&[outcome.name(), cause.id.as_str()]);
+    cause.follow(id, Body::Outcome(outcome))
+}

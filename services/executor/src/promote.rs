@@ -1,0 +1,394 @@
+//! Carries out one step: branch, pull request, labels, assignee, approval, merge. In this order, each found before it is made.
+
+use std::time::{Duration, Instant};
+
+use lockflight_fleet::worker::{Done, Failure};
+use lockflight_fleet::{LockGuard as _, RepoLock};
+use lockflight_forge::{
+    Approval, Assigned, CreatePullRequest, MergeMethod, MergeOutcome, NewPullRequest, PullRequest,
+    PullRequestState, RepoClient, ReviewState,
+};
+use lockflight_git::{CommitSpec, Mirror, PushOutcome, RefUpdate};
+use lockflight_promotion::message::{Envelope, Outcome, Phase, PromoteV1};
+use lockflight_promotion::text::marker::{self, Marker};
+use lockflight_promotion::text::{self, Links};
+use lockflight_promotion::{CommitOid, ErrorClass};
+
+use crate::assess::{Assessment, assess};
+use crate::{Executor, failed, outcome};
+
+/// The label of every promotion pull request, Telefonistka's.
+const LABEL: &str = "promotion";
+
+/// How long a merge that waits for checks or reviews is put aside before it is looked at again.
+const MERGE_POLL: Duration = Duration::from_secs(30);
+
+/// How long a merge that GitHub could not do just now is put aside.
+const MERGE_AGAIN: Duration = Duration::from_secs(2);
+
+impl<L: RepoLock> Executor<L> {
+    pub(crate) async fn promote(
+        &self,
+        envelope: &Envelope,
+        promote: &PromoteV1,
+        guard: &L::Guard,
+    ) -> Result<Done, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let mut attempt = Attempt::start();
+        let client = self.forge.repository(&change.repo).await?;
+
+        let known = client.find_pull_requests(&step.branch).await?;
+        attempt.end("look");
+        if let Some(merged) = known.iter().find(|known| known.merged) {
+            let number = merged.number;
+            return Ok(done(
+                envelope,
+                Outcome::Merged {
+                    step: step.id.clone(),
+                    number,
+                },
+            ));
+        }
+        let open = known.iter().find(|known| known.state == PullRequestState::Open);
+        if open.is_none()
+            && let Some(closed) = known.first()
+        {
+            tracing::info!(
+                pr.number = %closed.number,
+                "pull request {} was closed by a person; it is not opened again", closed.number,
+            );
+            return Ok(done(
+                envelope,
+                Outcome::Declined {
+                    step: step.id.clone(),
+                    number: closed.number,
+                },
+            ));
+        }
+
+        let mut follow = Vec::new();
+        let (pull_request, adopted) = if let Some(open) = open {
+            (open.clone(), true)
+        } else {
+            let mirror = self.mirror(&client).await?;
+            match self.branch(&mirror, promote, guard, &mut attempt).await? {
+                Branch::Ready(commit) => {
+                    let (step, branch) = (step.id.clone(), step.branch.clone());
+                    follow.push(outcome(envelope, Outcome::BranchPushed { step, branch, commit }));
+                }
+                Branch::Carried => {
+                    return Ok(done(
+                        envelope,
+                        Outcome::NoChange {
+                            step: step.id.clone(),
+                        },
+                    ));
+                }
+                Branch::Stopped { reason, remedy } => return Ok(stopped(envelope, promote, reason, remedy)),
+            }
+            let Some(opened) = self.open(&client, promote, &mut attempt).await? else {
+                return Ok(done(
+                    envelope,
+                    Outcome::NoChange {
+                        step: step.id.clone(),
+                    },
+                ));
+            };
+            opened
+        };
+        decorate(&client, promote, &pull_request).await?;
+        attempt.end("labels");
+        let opened = Outcome::PullRequestOpened {
+            step: step.id.clone(),
+            number: pull_request.number,
+            url: pull_request.html_url.clone(),
+            source: change.number,
+            adopted,
+            rest_calls: client.calls(),
+            phases: attempt.phases,
+        };
+        follow.push(outcome(envelope, opened));
+        if promote.approve {
+            self.approve(promote, &pull_request).await?;
+        }
+        if step.auto_merge {
+            return self
+                .merge(envelope, &client, promote, &pull_request, follow)
+                .await;
+        }
+        Ok(Done::Ack(follow))
+    }
+
+    /// Makes the step's commit, and has the branch point to it.
+    async fn branch(
+        &self,
+        mirror: &Mirror,
+        promote: &PromoteV1,
+        guard: &L::Guard,
+        attempt: &mut Attempt,
+    ) -> Result<Branch, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
+            return Ok(Branch::Stopped {
+                reason: format!("the branch {} is gone", change.branch),
+                remedy: "bring it back, or leave the promotion as it is".to_owned(),
+            });
+        };
+        mirror.fetch(&change.branch, &change.merged_as).await?;
+        attempt.end("refresh");
+        match assess(mirror, change, step, &head).await? {
+            Assessment::Needed => {}
+            Assessment::Carried => return Ok(Branch::Carried),
+            Assessment::Unsafe { reason } => {
+                let remedy = "take it out of the component, and merge that".to_owned();
+                return Ok(Branch::Stopped { reason, remedy });
+            }
+        }
+        let committed = mirror.commit(self.commit_spec(promote)).await?;
+        attempt.end("commit");
+        if !committed.changed {
+            return Ok(Branch::Carried);
+        }
+        let branch = step.branch.clone();
+        let update = RefUpdate {
+            branch,
+            expected: None,
+            new: Some(committed.oid.clone()),
+        };
+        let mut outcomes = mirror.push(guard.lease(), &[update]).await?;
+        attempt.end("push");
+        match outcomes.pop() {
+            Some(PushOutcome::Pushed | PushOutcome::AlreadyThere) => Ok(Branch::Ready(committed.oid)),
+            Some(PushOutcome::Moved { .. }) => Ok(Branch::Stopped {
+                reason: format!(
+                    "the branch {} has commits that Lockflight did not make; they are left as they are",
+                    step.branch
+                ),
+                remedy: "open a pull request from that branch by hand, or delete the branch and press Redeliver on the \
+                         webhook delivery of this pull request's merge"
+                    .to_owned(),
+            }),
+            Some(PushOutcome::Refused { reason }) => Ok(Branch::Stopped {
+                reason: format!("the branch {} was refused: {reason}", step.branch),
+                remedy: "allow Lockflight to create branches below promotions/ in the rules of this repository".to_owned(),
+            }),
+            None => Err(Failure::new(ErrorClass::Bug, "the push told nothing of its branch")),
+        }
+    }
+
+    /// The step's commit. A function of the message alone, so that doing it again yields the same object id.
+    fn commit_spec(&self, promote: &PromoteV1) -> CommitSpec {
+        let (change, step) = (&promote.change, &promote.step);
+        CommitSpec {
+            parent: change.merged_as.clone(),
+            edits: step
+                .sync
+                .iter()
+                .map(|sync| (sync.to.clone(), sync.tree.clone()))
+                .collect(),
+            message: text::commit::message(change, step),
+            author: self.config.author.clone(),
+            when: change.committed_at,
+        }
+    }
+
+    /// Opens the pull request, or takes the one that someone else has opened in the meantime; the flag tells which. None if there is
+    /// nothing to merge.
+    async fn open(
+        &self,
+        client: &RepoClient,
+        promote: &PromoteV1,
+        attempt: &mut Attempt,
+    ) -> Result<Option<(PullRequest, bool)>, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let marker = Marker::of(change, Some(promote.plan.clone()), step);
+        let marker = marker::write(&self.config.marker_key, change.repo.id, &step.branch, &marker);
+        let new = NewPullRequest {
+            title: step.title.clone(),
+            body: text::pull_request::body(change, step, &marker, &Links::new(self.forge.web_url())),
+            head: step.branch.clone(),
+            base: change.branch.clone(),
+        };
+        let created = client.create_pull_request(&new).await?;
+        attempt.end("open");
+        match created {
+            CreatePullRequest::Created(pull_request) => {
+                let number = pull_request.number;
+                tracing::info!(pr.number = %number, "opened pull request {number}: {}", step.title);
+                Ok(Some((*pull_request, false)))
+            }
+            CreatePullRequest::NoCommitsBetween => Ok(None),
+            CreatePullRequest::AlreadyExists => {
+                let found = client.find_pull_requests(&step.branch).await?;
+                match found
+                    .into_iter()
+                    .find(|found| found.state == PullRequestState::Open)
+                {
+                    Some(pull_request) => Ok(Some((pull_request, true))),
+                    None => Err(Failure::new(
+                        ErrorClass::Retry,
+                        format!(
+                            "GitHub says that {} has a pull request, but lists none",
+                            step.branch
+                        ),
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Has the second identity approve exactly the commit that the pull request showed.
+    async fn approve(&self, promote: &PromoteV1, pull_request: &PullRequest) -> Result<(), Failure> {
+        let Some(approver) = &self.approver else {
+            tracing::warn!(
+                "the policy asks for approvals (autoApprovePromotionPrs), but no approver is configured: [github.approver]"
+            );
+            return Ok(());
+        };
+        let client = approver.repository(&promote.change.repo).await?;
+        let identity = approver.identity().await?;
+        let reviews = client.reviews(pull_request.number).await?;
+        let approved = reviews.iter().any(|review| {
+            review.author == identity.login
+                && review.state == ReviewState::Approved
+                && review.commit.as_ref() == Some(&pull_request.head)
+        });
+        if approved {
+            return Ok(());
+        }
+        let body = "Approved by policy (autoApprovePromotionPrs).";
+        match client
+            .approve(pull_request.number, &pull_request.head, body)
+            .await?
+        {
+            Approval::Given(_) => {}
+            Approval::OwnPullRequest => tracing::warn!(
+                pr.number = %pull_request.number,
+                "the approver is the account that opens the pull requests; configure another identity in [github.approver]"
+            ),
+        }
+        Ok(())
+    }
+
+    /// Merges the pull request if it still is what we made. What has to wait is put aside, never held.
+    async fn merge(
+        &self,
+        envelope: &Envelope,
+        client: &RepoClient,
+        promote: &PromoteV1,
+        pull_request: &PullRequest,
+        mut follow: Vec<Envelope>,
+    ) -> Result<Done, Failure> {
+        let (number, step) = (pull_request.number, &promote.step);
+        if self.our_commit(client, promote).await? != pull_request.head {
+            tracing::info!(
+                pr.number = %number,
+                "pull request {number} has commits that are not ours; merging it is left to people",
+            );
+            return Ok(Done::Ack(follow));
+        }
+        match client
+            .merge(number, &pull_request.head, MergeMethod::Auto)
+            .await?
+        {
+            MergeOutcome::Merged(_) | MergeOutcome::AlreadyMerged { .. } => {
+                follow.push(outcome(
+                    envelope,
+                    Outcome::Merged {
+                        step: step.id.clone(),
+                        number,
+                    },
+                ));
+                Ok(Done::Ack(follow))
+            }
+            MergeOutcome::HeadMoved => Ok(Done::Ack(follow)),
+            MergeOutcome::NotMergeable { transient: true, .. } => Ok(Done::Defer(MERGE_AGAIN, follow)),
+            MergeOutcome::NotMergeable {
+                reason,
+                transient: false,
+            } => {
+                tracing::info!(pr.number = %number, "pull request {number} can't be merged yet: {reason}");
+                Ok(Done::Defer(MERGE_POLL, follow))
+            }
+        }
+    }
+
+    /// The commit that this step makes: a function of the message, so it can be made again to compare.
+    async fn our_commit(&self, client: &RepoClient, promote: &PromoteV1) -> Result<CommitOid, Failure> {
+        let mirror = self.mirror(client).await?;
+        mirror
+            .fetch(&promote.change.branch, &promote.change.merged_as)
+            .await?;
+        Ok(mirror.commit(self.commit_spec(promote)).await?.oid)
+    }
+}
+
+/// Adds what label and assignee are missing. That an author can't be assigned stops nothing.
+async fn decorate(
+    client: &RepoClient,
+    promote: &PromoteV1,
+    pull_request: &PullRequest,
+) -> Result<(), Failure> {
+    let number = pull_request.number;
+    if !pull_request.labels.contains(LABEL) {
+        client.add_labels(number, &[LABEL.to_owned()]).await?;
+    }
+    let author = promote.change.original_author();
+    if author.as_str().ends_with("[bot]") || pull_request.assignees.contains(author) {
+        return Ok(());
+    }
+    match client.add_assignees(number, std::slice::from_ref(author)).await? {
+        Assigned::All => {}
+        Assigned::Without(_) => {
+            tracing::debug!(pr.number = %number, "{author} can't be assigned to {number}");
+        }
+        Assigned::Refused(reason) => {
+            tracing::debug!(pr.number = %number, "{author} was not assigned to {number}: {reason}");
+        }
+    }
+    Ok(())
+}
+
+enum Branch {
+    /// It points to our commit.
+    Ready(CommitOid),
+    /// There is nothing to promote (any more).
+    Carried,
+    /// People have to mend something first.
+    Stopped { reason: String, remedy: String },
+}
+
+fn done(envelope: &Envelope, what: Outcome) -> Done {
+    Done::Ack(vec![outcome(envelope, what)])
+}
+
+/// The step can't be done as it stands: people are told, and the message is settled.
+fn stopped(envelope: &Envelope, promote: &PromoteV1, reason: String, remedy: String) -> Done {
+    let told = failed(envelope, promote, &reason, &remedy);
+    let number = promote.change.number;
+    Done::Ack(vec![told, outcome(envelope, Outcome::Stopped { number, reason })])
+}
+
+/// The times of one attempt's parts.
+struct Attempt {
+    since: Instant,
+    phases: Vec<Phase>,
+}
+
+impl Attempt {
+    fn start() -> Self {
+        Self {
+            since: Instant::now(),
+            phases: Vec::new(),
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.phases.push(Phase {
+            name: name.to_owned(),
+            ms,
+        });
+        self.since = Instant::now();
+    }
+}

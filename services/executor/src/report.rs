@@ -1,0 +1,175 @@
+//! Tells people about a change, on its own pull request: one status, and a comment only where there is something to do.
+
+use lockflight_fleet::RepoLock;
+use lockflight_fleet::worker::{Done, Failure};
+use lockflight_forge::{RepoClient, Status, StatusState};
+use lockflight_promotion::change::Change;
+use lockflight_promotion::message::{Envelope, Outcome, Report, ReportV1};
+use lockflight_promotion::plan::Step;
+use lockflight_promotion::text::comment::{self, CommentKind};
+use lockflight_promotion::text::status;
+use lockflight_promotion::{ErrorClass, PrNumber};
+
+use crate::assess::{Assessment, assess};
+use crate::{Executor, outcome};
+
+impl<L: RepoLock> Executor<L> {
+    pub(crate) async fn report(
+        &self,
+        envelope: &Envelope,
+        report: &ReportV1,
+        attempt: u32,
+    ) -> Result<Done, Failure> {
+        let change = &report.change;
+        let client = self.forge.repository(&change.repo).await?;
+        let (state, description) = match &report.report {
+            Report::Nothing { reason } => (StatusState::Success, status::nothing(reason)),
+            Report::DryRun {
+                pull_requests,
+                comment,
+            } => {
+                self.say(&client, change, CommentKind::DryRun, comment).await?;
+                (StatusState::Success, status::dry_run(*pull_requests))
+            }
+            Report::Failed {
+                step,
+                summary,
+                comment,
+            } => {
+                let kind = step.as_ref().map_or(CommentKind::Failure, CommentKind::Step);
+                self.say(&client, change, kind, comment).await?;
+                (StatusState::Failure, summary.clone())
+            }
+            Report::Steps { steps, .. } => match self.progress(&client, change, steps).await? {
+                Progress::Opened(opened) if opened.is_empty() => (
+                    StatusState::Success,
+                    status::nothing("every target already has this content"),
+                ),
+                Progress::Opened(opened) => (StatusState::Success, status::opened(&opened)),
+                Progress::Stopped => return Ok(Done::Ack(Vec::new())),
+                Progress::Missing(missing) if attempt + 1 < self.config.max_attempts => {
+                    let reason = format!("{missing} of {} steps have no pull request yet", steps.len());
+                    return Err(Failure::new(ErrorClass::Retry, reason));
+                }
+                Progress::Missing(missing) => (StatusState::Failure, status::missing(missing, steps.len())),
+            },
+        };
+        set_status(&client, change, state, &description).await?;
+        let state = format!("{state:?}").to_lowercase();
+        let reported = Outcome::Reported {
+            number: change.number,
+            state,
+            description,
+        };
+        Ok(Done::Ack(vec![outcome(envelope, reported)]))
+    }
+
+    /// How far the steps of a plan are, derived from the forge and from git alone.
+    async fn progress(
+        &self,
+        client: &RepoClient,
+        change: &Change,
+        steps: &[Step],
+    ) -> Result<Progress, Failure> {
+        let recent = client.recent_pull_requests().await?;
+        let mut opened = Vec::new();
+        let mut unopened = Vec::new();
+        for step in steps {
+            match recent
+                .iter()
+                .find(|recent| recent.head_branch == step.branch.as_str())
+            {
+                Some(pull_request) => opened.push((pull_request.number, status::destination(step))),
+                None => unopened.push(step),
+            }
+        }
+        if unopened.is_empty() {
+            return Ok(Progress::Opened(opened));
+        }
+        // Those without a pull request may need none, or be unable to have one.
+        let mirror = self.mirror(client).await?;
+        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
+            return Ok(Progress::Missing(unopened.len()));
+        };
+        mirror.fetch(&change.branch, &change.merged_as).await?;
+        let (mut missing, mut stopped) = (0, false);
+        for step in unopened {
+            match assess(&mirror, change, step, &head).await? {
+                Assessment::Carried => {}
+                Assessment::Unsafe { .. } => stopped = true,
+                Assessment::Needed => missing += 1,
+            }
+        }
+        Ok(match (missing, stopped) {
+            (0, false) => Progress::Opened(opened),
+            // The step itself tells why, in a failed status that must stand.
+            (0, true) => Progress::Stopped,
+            (missing, _) => Progress::Missing(missing),
+        })
+    }
+
+    /// Has exactly one comment of `kind` on the change's pull request, with this text.
+    async fn say(
+        &self,
+        client: &RepoClient,
+        change: &Change,
+        kind: CommentKind<'_>,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let (repo, number) = (change.repo.id, change.number);
+        let body = comment::wrap(&self.config.marker_key, repo, number, kind, text);
+        let us = self.forge.identity().await?.login;
+        let ours: Vec<_> = client
+            .comments(number)
+            .await?
+            .into_iter()
+            .filter(|comment| comment.author == us)
+            .collect();
+        let bodies = ours.iter().map(|comment| comment.body.as_str());
+        let found = comment::find(&self.config.marker_keys(), repo, number, kind, bodies)
+            .and_then(|place| ours.get(place));
+        match found {
+            Some(comment) if comment.body == body => {}
+            Some(comment) => {
+                if client.update_comment(comment.id, &body).await?.is_none() {
+                    let reason = "our comment was deleted while it was being updated";
+                    return Err(Failure::new(ErrorClass::Retry, reason));
+                }
+            }
+            None => {
+                client.create_comment(number, &body).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets our status on the head of the change's pull request, unless it is what stands there.
+async fn set_status(
+    client: &RepoClient,
+    change: &Change,
+    state: StatusState,
+    description: &str,
+) -> Result<(), Failure> {
+    let stands = client.status(&change.head, status::CONTEXT).await?;
+    if stands.is_some_and(|stands| stands.state == state && stands.description == description) {
+        return Ok(());
+    }
+    let status = Status {
+        state,
+        context: status::CONTEXT.to_owned(),
+        description: description.to_owned(),
+        target_url: None,
+    };
+    client.set_status(&change.head, &status).await?;
+    Ok(())
+}
+
+enum Progress {
+    /// Every step that needs a pull request has one.
+    Opened(Vec<(PrNumber, String)>),
+    /// A step can't be done; it says so itself.
+    Stopped,
+    /// So many steps should have a pull request and have none.
+    Missing(usize),
+}
