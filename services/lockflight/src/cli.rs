@@ -1,0 +1,137 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Carries a merged change through the environments of a GitOps repository, as pull requests.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lockflight",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Try it without any server:  lockflight sandbox")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// What to log on stderr: a level, or a filter such as `info,lockflight_git=debug`.
+    #[arg(long, global = true, value_name = "FILTER", env = "LOCKFLIGHT_LOG__FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A forge and all roles in one process on this machine, to see a change travel. Needs no server and no account.
+    Sandbox(SandboxArgs),
+    /// Runs all roles in one process, against GitHub or an Enterprise Server.
+    Serve(ServeArgs),
+    /// Tells which promotion pull requests a change would lead to. Offline; writes nothing.
+    Plan(PlanArgs),
+    /// Checks policy files. Offline; exit code 4 when one is not valid.
+    Validate(ValidateArgs),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// Work on a bare clone of this repository, which is never written to, in place of the example.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) repo: Option<PathBuf>,
+
+    /// Merge every promotion pull request as it comes, print a summary, and end when everything is quiet.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Run the forge alone, and print the environment that points separate roles at it.
+    #[arg(long, conflicts_with = "once")]
+    pub(crate) forge_only: bool,
+
+    /// Where the forge listens; a loopback address. The default is a free port of 127.0.0.1.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Keep repositories and state in this directory, in place of a temporary one that is removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The configuration file (TOML). Keys can also come from the environment: `LOCKFLIGHT_GITHUB__API_URL` is `github.api_url`.
+    #[arg(long, value_name = "FILE", env = "LOCKFLIGHT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Sets one key over file and environment, such as `http.listen=127.0.0.1:8080`. May be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+
+    /// Checks the configuration, and ends.
+    #[arg(long)]
+    pub(crate) check_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The repository: a work tree or a bare repository.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) repo: PathBuf,
+
+    /// The commit before the change.
+    #[arg(long, value_name = "REV")]
+    pub(crate) base: String,
+
+    /// The commit with the change: policy and trees are read here.
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub(crate) head: String,
+
+    /// A label of the pull request. May be given more than once.
+    #[arg(long = "label", value_name = "LABEL")]
+    pub(crate) labels: Vec<String>,
+
+    /// How to print the plan.
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Table)]
+    pub(crate) output: PlanFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people.
+    Table,
+    /// `lockflight/v1`, for programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// A policy file, or a directory whose policy files are all checked.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+
+    /// How to print what is wrong.
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Human)]
+    pub(crate) output: ReportFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// `file:line:column: message`.
+    Human,
+    /// `lockflight/v1`, for programs.
+    Json,
+    /// Workflow commands, which GitHub shows as annotations.
+    Github,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected KEY=VALUE, such as http.listen=127.0.0.1:8080".to_owned())
+}

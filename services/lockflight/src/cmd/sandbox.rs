@@ -1,0 +1,199 @@
+//! `lockflight sandbox`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use lockflight_fleet::Schedule;
+use lockflight_fleet::embedded::EmbeddedOptions;
+use lockflight_forge::{Auth, ForgeConfig};
+use lockflight_git::{Identity, PlainHttp};
+use lockflight_ingress::IngressConfig;
+use lockflight_promotion::text::marker::MarkerKey;
+use lockflight_runtime::telemetry::LogConfig;
+use lockflight_runtime::{Secret, Shutdown, telemetry};
+use lockflight_sandbox::{App, AppOptions, Forge, ForgeOptions, HookTarget};
+
+use crate::cli::SandboxArgs;
+use crate::exit::Exit;
+use crate::roles::{self, Roles, RolesConfig};
+use crate::sandbox::{change, driver, progress, summary};
+
+/// The person who merges.
+const VIEWER: &str = "you";
+
+/// Runs the sandbox until Ctrl-C, or with `--once` until everything is quiet.
+pub(crate) fn run(args: &SandboxArgs, log: Option<&str>) -> anyhow::Result<Exit> {
+    let started = Instant::now();
+    // Progress is told on its own; the log is for what is unexpected.
+    let filter = Some(log.unwrap_or("warn").to_owned());
+    let _telemetry = telemetry::init(&LogConfig {
+        filter,
+        ..LogConfig::default()
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime can't be started")?;
+    let directory = Directory::new(args.data.as_deref())?;
+    let exit = runtime.block_on(sandbox(args, directory.path(), started));
+    // Children and connections are gone before the directory is.
+    drop(runtime);
+    exit
+}
+
+/// Where repositories and state lie.
+enum Directory {
+    Kept(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Directory {
+    fn new(kept: Option<&Path>) -> anyhow::Result<Self> {
+        match kept {
+            Some(path) => {
+                std::fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
+                Ok(Self::Kept(path.to_owned()))
+            }
+            None => Ok(Self::Temporary(
+                tempfile::Builder::new()
+                    .prefix("lockflight-sandbox-")
+                    .tempdir()
+                    .context("no temporary directory can be made")?,
+            )),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(directory) => directory.path(),
+        }
+    }
+}
+
+async fn sandbox(args: &SandboxArgs, directory: &Path, started: Instant) -> anyhow::Result<Exit> {
+    let shutdown = Shutdown::new();
+    shutdown.listen_for_signals()?;
+    let forge = Forge::start(ForgeOptions {
+        listen: args.listen,
+        viewer: VIEWER.to_owned(),
+        ..ForgeOptions::new(directory.join("forge"))
+    })
+    .await
+    .context("the sandbox forge can't be started; it needs git (on Debian: apt-get install git)")?;
+    let change = change::prepare(&forge, args.repo.as_deref()).await?;
+    let app = forge.add_app(AppOptions::new("lockflight")).await?;
+    forge.install(app.id, &[&change.repository])?;
+
+    if args.forge_only {
+        return forge_only(&forge, &app, directory, &shutdown).await;
+    }
+
+    let roles = start_roles(&forge, &app, directory, &shutdown).await?;
+    let ready = started.elapsed();
+    forge.reset_usage();
+    let story = progress::Story::begin(&forge, &change, args.once);
+    let number = change.merge(&forge).await?;
+    story.merged(number, &change.title);
+    let ended = if args.once {
+        driver::until_quiet(&forge, &roles.fleet, &change, &story, &shutdown).await?
+    } else {
+        driver::follow(&forge, &roles.fleet, &change, &story, &shutdown).await?
+    };
+    let exit = if args.once {
+        summary::print(&forge, &roles.fleet, &change, &ended, ready).await?
+    } else {
+        Exit::Success
+    };
+    let drained = shutdown.drain(roles::DRAIN).await?;
+    roles.fleet.stop().await;
+    forge.shutdown().await;
+    Ok(if drained.signal.is_some() && args.once {
+        Exit::Interrupted
+    } else {
+        exit
+    })
+}
+
+/// All roles, pointed at the forge of this machine.
+async fn start_roles(
+    forge: &Forge,
+    app: &App,
+    directory: &Path,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Roles> {
+    let secret = Secret::from_value("the sandbox", app.webhook_secret.clone().into());
+    let config = RolesConfig {
+        ingress: IngressConfig::new(vec![secret]),
+        forge: ForgeConfig::new(forge.api_url(), Auth::app(app.id, app.private_key_pem.clone())),
+        approver: Some(ForgeConfig::new(
+            forge.api_url(),
+            Auth::token(forge.personal_token("approver")?),
+        )),
+        directory: directory.join("lockflight"),
+        plain_http: PlainHttp::Loopback,
+        marker_keys: vec![MarkerKey::derive(app.webhook_secret.as_bytes())],
+        author: Identity {
+            name: "Lockflight".to_owned(),
+            email: "lockflight@users.noreply.localhost".to_owned(),
+        },
+        // A person watches: what fails is tried again soon, and given up soon.
+        fleet: EmbeddedOptions {
+            max_attempts: 6,
+            backoff: Schedule::fast(),
+            ..EmbeddedOptions::default()
+        },
+        planners: 2,
+        executors: 4,
+    };
+    let roles = roles::start(config, SocketAddr::from(([127, 0, 0, 1], 0)), shutdown).await?;
+    let url = format!("http://{}/webhook", roles.address);
+    forge.set_webhook(HookTarget::App(app.id), &url, &app.webhook_secret)?;
+    Ok(roles)
+}
+
+/// The forge alone: prints what points separate roles at it, and runs until a signal.
+async fn forge_only(forge: &Forge, app: &App, directory: &Path, shutdown: &Shutdown) -> anyhow::Result<Exit> {
+    let write = |name: &str, content: &str| {
+        let path = std::path::absolute(directory.join(name))?;
+        std::fs::write(&path, content).with_context(|| format!("{} can't be written", path.display()))?;
+        anyhow::Ok(path)
+    };
+    let key = write("app.pem", &app.private_key_pem)?;
+    let secret = write("webhook-secret", &app.webhook_secret)?;
+    forge.set_webhook(
+        HookTarget::App(app.id),
+        "http://127.0.0.1:8080/webhook",
+        &app.webhook_secret,
+    )?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "# The forge runs at {} until Ctrl-C. Its webhooks go to http://127.0.0.1:8080/webhook.",
+        forge.url()
+    )?;
+    writeln!(
+        out,
+        "# In another terminal: set these, then run `lockflight serve`."
+    )?;
+    writeln!(out, "export LOCKFLIGHT_GITHUB__API_URL='{}'", forge.api_url())?;
+    writeln!(out, "export LOCKFLIGHT_GITHUB__APP_ID='{}'", app.id)?;
+    writeln!(
+        out,
+        "export LOCKFLIGHT_GITHUB__APP_PRIVATE_KEY_FILE='{}'",
+        key.display()
+    )?;
+    writeln!(
+        out,
+        "export LOCKFLIGHT_WEBHOOK__SECRET_FILE='{}'",
+        secret.display()
+    )?;
+    out.flush()?;
+    drop(out);
+    shutdown.draining().await;
+    forge.shutdown().await;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,198 @@
+//! `lockflight validate`.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use lockflight_promotion::policy::{
+    ComponentPolicy, MAX_BYTES, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE,
+};
+use serde::Serialize;
+
+use crate::cli::{ReportFormat, ValidateArgs};
+use crate::exit::Exit;
+
+/// Checks a policy file, or all of them below a directory.
+pub(crate) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
+    let metadata = match fs::metadata(&args.path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let error = anyhow::Error::from(error).context(format!("{} can't be read", args.path.display()));
+            crate::complain(&error);
+            return Ok(Exit::NotFound);
+        }
+    };
+    let files = if metadata.is_dir() {
+        policy_files(&args.path)?
+    } else {
+        vec![args.path.clone()]
+    };
+    if files.is_empty() {
+        crate::complain(&anyhow::anyhow!(
+            "there is no {TELEFONISTKA_FILE} below {}",
+            args.path.display()
+        ));
+        return Ok(Exit::NotFound);
+    }
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for file in &files {
+        let is_root = !metadata.is_dir() || file.parent() == Some(args.path.as_path());
+        match check(file, is_root)? {
+            Ok(odd) => warnings.extend(odd),
+            Err(found) => errors.extend(found.iter().cloned()),
+        }
+    }
+    print(args.output, &errors, &warnings, &mut std::io::stdout().lock())?;
+    Ok(if errors.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Invalid
+    })
+}
+
+/// Checks one file: the policy of a repository, or that of a component. A file that is named by itself is what it looks like.
+fn check(path: &Path, is_root: bool) -> anyhow::Result<Result<Vec<PolicyError>, PolicyErrors>> {
+    let name = path.to_string_lossy();
+    let name = name.strip_prefix("./").unwrap_or(&name);
+    let bytes = fs::read(path).with_context(|| format!("{name} can't be read"))?;
+    let unusable = |message: String| {
+        let error = PolicyError {
+            file: name.to_owned(),
+            line: 1,
+            column: 1,
+            message,
+        };
+        Ok(Err(PolicyErrors::from(error)))
+    };
+    if bytes.len() as u64 > MAX_BYTES {
+        return unusable(format!(
+            "the file has {} bytes; a policy may have {MAX_BYTES}",
+            bytes.len()
+        ));
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        return unusable("the file is not UTF-8 text".to_owned());
+    };
+    let looks_like_a_component = text.contains("promotionTarget") && !text.contains("promotionPaths");
+    Ok(if is_root && !looks_like_a_component {
+        Policy::compile(name, &text).map(|policy| policy.warnings().to_vec())
+    } else {
+        ComponentPolicy::compile(name, &text).map(|policy| policy.warnings().to_vec())
+    })
+}
+
+/// All policy files below a directory, the root's first, without looking into `.git` or behind symlinks.
+fn policy_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        let mut entries: Vec<fs::DirEntry> = fs::read_dir(&directory)
+            .and_then(Iterator::collect)
+            .with_context(|| format!("{} can't be read", directory.display()))?;
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+        for entry in entries {
+            let kind = entry
+                .file_type()
+                .with_context(|| format!("{} can't be read", entry.path().display()))?;
+            if kind.is_dir() && entry.file_name() != ".git" {
+                left.push(entry.path());
+            } else if kind.is_file() && entry.file_name() == TELEFONISTKA_FILE {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort_by_key(|path| (path.components().count(), path.clone()));
+    Ok(found)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'e> {
+    api_version: &'static str,
+    valid: bool,
+    errors: Vec<Line<'e>>,
+    warnings: Vec<Line<'e>>,
+}
+
+#[derive(Serialize)]
+struct Line<'e> {
+    file: &'e str,
+    line: usize,
+    column: usize,
+    message: &'e str,
+}
+
+impl<'e> From<&'e PolicyError> for Line<'e> {
+    fn from(error: &'e PolicyError) -> Self {
+        Self {
+            file: &error.file,
+            line: error.line,
+            column: error.column,
+            message: &error.message,
+        }
+    }
+}
+
+/// Prints errors and warnings in one of the formats.
+pub(crate) fn print<'e>(
+    format: ReportFormat,
+    errors: impl IntoIterator<Item = &'e PolicyError>,
+    warnings: impl IntoIterator<Item = &'e PolicyError>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let errors: Vec<&PolicyError> = errors.into_iter().collect();
+    let warnings: Vec<&PolicyError> = warnings.into_iter().collect();
+    match format {
+        ReportFormat::Human => {
+            for error in &errors {
+                writeln!(out, "{error}")?;
+            }
+            for warning in &warnings {
+                let PolicyError {
+                    file,
+                    line,
+                    column,
+                    message,
+                } = warning;
+                writeln!(out, "{file}:{line}:{column}: warning: {message}")?;
+            }
+        }
+        ReportFormat::Json => {
+            let document = Document {
+                api_version: "lockflight/v1",
+                valid: errors.is_empty(),
+                errors: errors.into_iter().map(Line::from).collect(),
+                warnings: warnings.into_iter().map(Line::from).collect(),
+            };
+            serde_json::to_writer_pretty(&mut *out, &document)?;
+            writeln!(out)?;
+        }
+        ReportFormat::Github => {
+            for (level, errors) in [("error", &errors), ("warning", &warnings)] {
+                for PolicyError {
+                    file,
+                    line,
+                    column,
+                    message,
+                } in errors.iter().copied()
+                {
+                    let (file, message) = (property(file), data(message));
+                    writeln!(out, "::{level} file={file},line={line},col={column}::{message}")?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Escapes the message of a workflow command:
+/// <https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands>.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// Escapes a property of a workflow command.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}

@@ -1,0 +1,43 @@
+//! `lockflight`: every role, the sandbox, and the command line in one binary.
+
+mod cli;
+mod cmd;
+mod config;
+mod exit;
+mod offline;
+mod roles;
+mod sandbox;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = match cli.command {
+        Command::Completions { shell } => cmd::completions::run(shell),
+        Command::Plan(args) => cmd::plan::run(&args),
+        Command::Validate(args) => cmd::validate::run(&args),
+        Command::Serve(args) => cmd::serve::run(&args, cli.log.as_deref()),
+        Command::Sandbox(args) => cmd::sandbox::run(&args, cli.log.as_deref()),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            complain(&error);
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// The one place that prints why a command failed: what, then each cause on a line of its own.
+#[expect(clippy::print_stderr, reason = "an error message belongs on stderr")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  caused by: {cause}");
+    }
+}
