@@ -1,0 +1,205 @@
+//! What a world begins with.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU32;
+
+use lockflight_sandbox::{AppOptions, Forge, ForgeOptions, HookTarget, UserKind};
+use tempfile::TempDir;
+
+use super::front::Front;
+use super::git::{self, FirstFile};
+use super::serve::{Launch, Log};
+use super::{APPROVER, BOT, HUBOT, Identity, MONA, REPOSITORY, World};
+use crate::proxy::ValidatingProxy;
+
+/// How a world begins: the files of the repository's first commit, and how `serve` is configured.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    binary: PathBuf,
+    files: Vec<FirstFile>,
+    is_app: bool,
+    has_approver: bool,
+    log_filter: String,
+    options: String,
+}
+
+impl Setup {
+    /// Returns the plainest world: an empty repository, and Lockflight with a personal token. `binary` is `lockflight`.
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self {
+            binary: binary.into(),
+            files: Vec::new(),
+            is_app: false,
+            has_approver: false,
+            log_filter: "info".to_owned(),
+            options: String::new(),
+        }
+    }
+
+    /// Gives the repository this `telefonistka.yaml`.
+    #[must_use]
+    pub fn policy(self, yaml: &str) -> Self {
+        self.file("telefonistka.yaml", yaml)
+    }
+
+    /// Gives the repository a file.
+    #[must_use]
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        let content = content.as_bytes().to_vec();
+        self.files.push(FirstFile {
+            path: path.to_owned(),
+            mode: "100644",
+            content,
+        });
+        self
+    }
+
+    /// Has Lockflight act as a GitHub App.
+    #[must_use]
+    pub const fn as_app(mut self) -> Self {
+        self.is_app = true;
+        self
+    }
+
+    /// Gives Lockflight a second identity, which approves.
+    #[must_use]
+    pub const fn with_approver(mut self) -> Self {
+        self.has_approver = true;
+        self
+    }
+
+    /// Has `serve` log more than usual.
+    #[must_use]
+    pub fn logging(mut self, filter: &str) -> Self {
+        filter.clone_into(&mut self.log_filter);
+        self
+    }
+
+    /// Adds lines to the configuration of `serve`; they may begin new sections.
+    #[must_use]
+    pub fn configured(mut self, toml: &str) -> Self {
+        self.options.push_str(toml);
+        self.options.push('\n');
+        self
+    }
+
+    /// Makes the world, has the story happen in it, and ends it. A `serve` that ends by itself fails the story at once.
+    pub async fn run(self, story: impl AsyncFnOnce(&World)) {
+        let world = Box::pin(self.start()).await;
+        let log = world.log.clone();
+        tokio::select! {
+            () = Box::pin(story(&world)) => {}
+            status = log.death() => panic!("`serve` ended by itself: {status}"),
+        }
+        Box::pin(world.finish()).await;
+    }
+
+    async fn start(self) -> World {
+        let data = TempDir::new().expect("there is a folder for temporary files");
+        let forge = Forge::start(ForgeOptions::new(data.path().join("forge")))
+            .await
+            .expect("loopback has a free port");
+        let first = data.path().join("first.git");
+        git::make_repository(&first, &self.files).await;
+        forge
+            .import_repository(REPOSITORY, &first)
+            .await
+            .expect("a fresh repository can be imported");
+        for person in [MONA, HUBOT] {
+            forge.add_user(person, UserKind::User);
+        }
+
+        let proxy = ValidatingProxy::start(&forge.url()).await;
+        let front = Front::start().await;
+        let home = data.path().join("serve");
+        std::fs::create_dir(&home).expect("the folder of the test can be written");
+        let mut config = format!(
+            "[http]\nlisten = \"127.0.0.1:0\"\n\n[storage]\ndirectory = \"data\"\n\n\
+             [queue]\nfirst_retry = \"50ms\"\nlongest_retry = \"400ms\"\n\n{}\n\
+             [webhook]\nsecret_file = \"webhook-secret\"\n\n[github]\napi_url = \"{}\"\n",
+            self.options,
+            proxy.api_url()
+        );
+        let mut secrets = Vec::new();
+        let mut keep = |what, name: &str, secret: &str| {
+            std::fs::write(home.join(name), secret).expect("the folder of the test can be written");
+            secrets.extend(secret_lines(secret).map(|line| (what, line)));
+        };
+        let (identity, webhook_secret, target) = if self.is_app {
+            let app = forge
+                .add_app(AppOptions::new("lockflight"))
+                .await
+                .expect("the system gives random numbers");
+            forge
+                .install(app.id, &[REPOSITORY])
+                .expect("the repository is there");
+            keep("the App's key", "app.pem", &app.private_key_pem);
+            writeln!(config, "app_id = {}\napp_private_key_file = \"app.pem\"", app.id)
+                .expect("a string can be written to");
+            let (secret, id) = (app.webhook_secret.clone(), app.id);
+            (Identity::App(app), secret, HookTarget::App(id))
+        } else {
+            keep(
+                "the token",
+                "token",
+                &forge
+                    .personal_token(BOT)
+                    .expect("the system gives random numbers"),
+            );
+            config.push_str("token_file = \"token\"\n");
+            let secret = "e2e-webhook-secret-e2e-webhook-secret".to_owned();
+            (Identity::Person, secret, HookTarget::repository(REPOSITORY))
+        };
+        keep("the webhook's secret", "webhook-secret", &webhook_secret);
+        if self.has_approver {
+            let token = forge
+                .personal_token(APPROVER)
+                .expect("the system gives random numbers");
+            keep("the approver's token", "approver-token", &token);
+            config.push_str("\n[github.approver]\ntoken_file = \"approver-token\"\n");
+        }
+        let launch = Launch {
+            binary: self.binary,
+            config: write_config(&home, &config),
+            log_filter: self.log_filter,
+        };
+
+        let log = Log::new();
+        let serve = launch.start(&log).await;
+        front.point_at(Some(serve.address()));
+        let url = format!("http://{}/webhook", front.address());
+        let hook = forge
+            .set_webhook(target, &url, &webhook_secret)
+            .expect("the front is on loopback");
+        World {
+            forge,
+            proxy,
+            front,
+            launch,
+            running: Some(serve).into(),
+            log,
+            identity,
+            webhook_secret,
+            hook,
+            secrets,
+            read_comments: std::sync::Mutex::default(),
+            branches: AtomicU32::new(0),
+            data,
+        }
+    }
+}
+
+/// A key of many lines is recognized by any of them.
+fn secret_lines(secret: &str) -> impl Iterator<Item = String> {
+    secret
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("-----"))
+        .map(str::to_owned)
+}
+
+fn write_config(home: &Path, config: &str) -> PathBuf {
+    let path = home.join("lockflight.toml");
+    std::fs::write(&path, config).expect("the folder of the test can be written");
+    path
+}
