@@ -46,6 +46,7 @@ impl<L: RepoLock> Executor<L> {
                     status::nothing("every target already has this content"),
                 ),
                 Progress::Opened(opened) => (StatusState::Success, status::opened(&opened)),
+                Progress::Merged(merged) => (StatusState::Success, status::merged(&merged)),
                 Progress::Stopped => return Ok(Done::Ack(Vec::new())),
                 Progress::Missing(missing) if attempt + 1 < self.config.max_attempts => {
                     let reason = format!("{missing} of {} steps have no pull request yet", steps.len());
@@ -74,17 +75,25 @@ impl<L: RepoLock> Executor<L> {
         let recent = client.recent_pull_requests().await?;
         let mut opened = Vec::new();
         let mut unopened = Vec::new();
+        let mut merged = true;
         for step in steps {
             match recent
                 .iter()
                 .find(|recent| recent.head_branch == step.branch.as_str())
             {
-                Some(pull_request) => opened.push((pull_request.number, status::destination(step))),
+                Some(pull_request) => {
+                    opened.push((pull_request.number, status::destination(step)));
+                    merged &= pull_request.merged;
+                }
                 None => unopened.push(step),
             }
         }
         if unopened.is_empty() {
-            return Ok(Progress::Opened(opened));
+            return Ok(if merged {
+                Progress::Merged(opened)
+            } else {
+                Progress::Opened(opened)
+            });
         }
         // Those without a pull request may need none, or be unable to have one.
         let mirror = self.mirror(client).await?;
@@ -168,6 +177,8 @@ async fn set_status(
 enum Progress {
     /// Every step that needs a pull request has one.
     Opened(Vec<(PrNumber, String)>),
+    /// Every step's pull request is merged.
+    Merged(Vec<(PrNumber, String)>),
     /// A step can't be done; it says so itself.
     Stopped,
     /// So many steps should have a pull request and have none.

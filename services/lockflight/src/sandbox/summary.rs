@@ -164,7 +164,7 @@ fn write_rows(rows: &BTreeMap<u64, Row>, out: &mut impl Write) -> std::io::Resul
     ];
     write!(out, "{:31}", "")?;
     for (place, name) in short.iter().enumerate() {
-        write!(out, "{}{name:>6}", if place == 4 { " |" } else { "" })?;
+        write!(out, "{}{name:>7}", if place == 4 { " |" } else { "" })?;
     }
     writeln!(out, "  title")?;
     for (number, row) in rows {
@@ -182,7 +182,7 @@ fn write_rows(rows: &BTreeMap<u64, Row>, out: &mut impl Write) -> std::io::Resul
                 .phases
                 .get(*phase)
                 .map_or_else(|| "-".to_owned(), u64::to_string);
-            write!(out, "{}{ms:>6}", if place == 4 { " |" } else { "" })?;
+            write!(out, "{}{ms:>7}", if place == 4 { " |" } else { "" })?;
         }
         writeln!(out, "  {}", row.title)?;
     }

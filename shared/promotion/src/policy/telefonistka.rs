@@ -27,6 +27,13 @@ use crate::plan::FlowRef;
 /// The most patterns in a file: it bounds the time to compile them.
 const MAX_FLOWS: usize = 250;
 const MAX_TARGETS: usize = 10_000;
+/// Keys that are understood and checked, but that nothing acts on yet; `docs/telefonistka.md` lists them, too.
+const WITHOUT_EFFECT: [&str; 4] = [
+    "toggleCommitStatus",
+    "webhookEndpointRegexs",
+    "whProxtSkipTLSVerifyUpstream",
+    "argocd",
+];
 /// How much deeper than one level components may lie.
 const MAX_EXTRA_DEPTH: usize = 30;
 
@@ -52,6 +59,11 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
     );
     let flows = flows(&mut findings, fields.get("promotionPaths"));
     let settings = settings(&mut findings, &fields);
+    for key in WITHOUT_EFFECT {
+        if let Some(node) = fields.get(key) {
+            findings.warn(node.mark, &format!("`{key}` is read and has no effect yet"));
+        }
+    }
     Ok(Policy {
         file: file.to_owned(),
         flows,

@@ -67,7 +67,16 @@ fn every_key_is_read() {
         ["telefonistka.yaml:31:31: found quoted text; expected `true` or `false` without quotes"]
     );
     let policy = policy(&EVERY_KEY.replace("\"off_is_no_truth\"", "on"));
-    assert_eq!(policy.warnings(), []);
+    let idle: Vec<String> = policy.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        idle,
+        [
+            "telefonistka.yaml:25:3: `toggleCommitStatus` is read and has no effect yet",
+            "telefonistka.yaml:28:3: `webhookEndpointRegexs` is read and has no effect yet",
+            "telefonistka.yaml:31:31: `whProxtSkipTLSVerifyUpstream` is read and has no effect yet",
+            "telefonistka.yaml:33:3: `argocd` is read and has no effect yet",
+        ]
+    );
     assert_eq!(policy.file(), "telefonistka.yaml");
 
     let [first, second] = policy.flows() else { panic!() };
@@ -387,7 +396,8 @@ fn odd_things_are_read_in_good_part_and_warned_of() {
         ("a target in two groups", "promotionPaths:\n- sourcePath: a/\n  promotionPrs: [{targetPaths: [b/]}, {targetPaths: [b/, c/]}]\n".to_owned(), "3:54: another pull request of this flow"),
         ("no groups", "promotionPaths:\n- sourcePath: a/\n".to_owned(), "2:3: this flow has no `promotionPrs`"),
     ] {
-        let found = warnings(&yaml);
+        let mut found = warnings(&yaml);
+        found.retain(|warning| !warning.ends_with("no effect yet"));
         assert_eq!(found.len(), 1, "{name}: {found:?}");
         assert!(found[0].starts_with(&format!("telefonistka.yaml:{expected}")), "{name}: {found:?}");
     }
@@ -422,7 +432,13 @@ fn the_example_of_telefonistkas_documentation_works_with_warnings() {
     let policy = policy(include_str!("installation-example.yaml"));
     let places: Vec<(usize, usize)> = policy.warnings().iter().map(|w| (w.line, w.column)).collect();
     assert_eq!(places.first(), Some(&(8, 11)));
-    assert!(policy.warnings().iter().all(|w| w.message.contains("slash")));
+    let of_interest = ["slash", "no effect yet"];
+    assert!(
+        policy
+            .warnings()
+            .iter()
+            .all(|w| of_interest.iter().any(|what| w.message.contains(what)))
+    );
     let path = "clusters/staging/us-central1/c1/nginx/values.yaml";
     assert_eq!(
         policy.flows()[1].source.locate(path),
