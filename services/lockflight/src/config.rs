@@ -47,6 +47,9 @@ struct GithubConfig {
     token: Option<Secret>,
     app_id: Option<u64>,
     app_private_key: Option<Secret>,
+    /// How often an App asks for deliveries that never arrived.
+    #[serde(default = "default_sweep", with = "duration")]
+    sweep_every: Duration,
     /// The second identity, which approves promotion pull requests where the policy asks for it.
     approver: Option<ApproverConfig>,
 }
@@ -76,6 +79,9 @@ struct PromotionConfig {
     /// Author and committer of promotion commits.
     author_name: String,
     author_email: String,
+    /// How long a merge that waits for checks or reviews is put aside before it is looked at again.
+    #[serde(with = "duration")]
+    merge_poll: Duration,
 }
 
 /// `[queue]`: how failures are tried again.
@@ -101,6 +107,10 @@ fn default_api_url() -> String {
     "https://api.github.com".to_owned()
 }
 
+const fn default_sweep() -> Duration {
+    Duration::from_secs(300)
+}
+
 impl Default for StorageConfig {
     fn default() -> Self {
         Self {
@@ -115,6 +125,7 @@ impl Default for PromotionConfig {
             marker_secret: None,
             author_name: "Lockflight".to_owned(),
             author_email: "lockflight@users.noreply.github.com".to_owned(),
+            merge_poll: Duration::from_secs(30),
         }
     }
 }
@@ -149,6 +160,7 @@ impl ServeConfig {
             github.app_id,
             github.app_private_key.as_ref(),
         )?;
+        let is_app = matches!(auth, Auth::App { .. });
         let forge = ForgeConfig::new(&github.api_url, auth);
         let approver = match &github.approver {
             None => None,
@@ -186,11 +198,13 @@ impl ServeConfig {
                 name: self.promotion.author_name,
                 email: self.promotion.author_email,
             },
+            merge_poll: self.promotion.merge_poll,
             fleet: EmbeddedOptions {
                 max_attempts: self.queue.max_attempts.max(1),
                 backoff: schedule,
                 ..EmbeddedOptions::default()
             },
+            sweep: is_app.then_some(github.sweep_every),
             planners: self.workers.planners,
             executors: self.workers.executors,
         })

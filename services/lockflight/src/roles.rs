@@ -10,7 +10,7 @@ use lockflight_executor::{Executor, ExecutorConfig};
 use lockflight_fleet::embedded::{EmbeddedFleet, EmbeddedOptions};
 use lockflight_fleet::worker::{Handler, WorkerOptions, work};
 use lockflight_fleet::{Queue as _, Work};
-use lockflight_forge::{Forge, ForgeConfig};
+use lockflight_forge::{Forge, ForgeConfig, Hook};
 use lockflight_git::{Identity, Mirrors, MirrorsConfig, PlainHttp};
 use lockflight_ingress::IngressConfig;
 use lockflight_planner::Planner;
@@ -33,9 +33,13 @@ pub(crate) struct RolesConfig {
     /// The first signs, all are believed.
     pub(crate) marker_keys: Vec<MarkerKey>,
     pub(crate) author: Identity,
+    /// How long a merge that waits for checks or reviews is put aside before it is looked at again.
+    pub(crate) merge_poll: Duration,
     pub(crate) fleet: EmbeddedOptions,
     pub(crate) planners: usize,
     pub(crate) executors: usize,
+    /// How often deliveries that never arrived are asked for; only an App can.
+    pub(crate) sweep: Option<Duration>,
 }
 
 /// Roles that run until their shutdown drains.
@@ -90,6 +94,11 @@ pub(crate) async fn start(
     let address = listener.local_addr()?;
     drop(shutdown.spawn_critical("ingress", http::serve(listener, router, shutdown.clone())));
 
+    if let Some(every) = config.sweep {
+        let (forge, stop) = (forge.clone(), shutdown.clone());
+        let sweep = async move { lockflight_planner::sweep(forge, Hook::App, every, stop.draining()).await };
+        drop(shutdown.spawn("sweep", sweep));
+    }
     let planner = Planner::new(forge.clone(), mirrors.clone(), config.marker_keys.clone());
     spawn("planner", &fleet, Work::Plan, planner, config.planners, shutdown);
     let executor = ExecutorConfig {
@@ -97,6 +106,7 @@ pub(crate) async fn start(
         older_marker_keys: older_marker_keys.to_vec(),
         author: config.author,
         max_attempts,
+        merge_poll: config.merge_poll,
     };
     let executor = Executor::new(forge, approver, mirrors, fleet.clone(), executor);
     spawn(

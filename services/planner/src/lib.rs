@@ -6,6 +6,7 @@
 
 mod facts;
 mod reply;
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +20,8 @@ use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_promotion::{ErrorClass, PrNumber};
 
 use crate::facts::Reading;
+
+pub use crate::sweep::sweep;
 
 /// What a planner works with.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lockflight_fleet::Schedule;
@@ -140,6 +140,7 @@ async fn start_roles(
             name: "Lockflight".to_owned(),
             email: "lockflight@users.noreply.localhost".to_owned(),
         },
+        merge_poll: Duration::from_secs(2),
         // A person watches: what fails is tried again soon, and given up soon.
         fleet: EmbeddedOptions {
             max_attempts: 6,
@@ -148,6 +149,7 @@ async fn start_roles(
         },
         planners: 2,
         executors: 4,
+        sweep: Some(Duration::from_secs(60)),
     };
     let roles = roles::start(config, SocketAddr::from(([127, 0, 0, 1], 0)), shutdown).await?;
     let url = format!("http://{}/webhook", roles.address);

@@ -61,7 +61,7 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
     let settings = settings(&mut findings, &fields);
     for key in WITHOUT_EFFECT {
         if let Some(node) = fields.get(key) {
-            findings.warn(node.mark, &format!("`{key}` is read and has no effect yet"));
+            findings.warn(node.mark, format!("`{key}` is read and has no effect yet"));
         }
     }
     Ok(Policy {
