@@ -22,10 +22,12 @@
 //! branch, close our pull request or merge it at any moment: their deed stands.
 
 mod assess;
+mod merge;
 mod promote;
 mod report;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockflight_fleet::worker::{Done, Failure, Handler};
 use lockflight_fleet::{LockGuard as _, RepoLock};
@@ -46,6 +48,8 @@ pub struct ExecutorConfig {
     pub author: Identity,
     /// How often the queue tries a message before it parks it.
     pub max_attempts: u32,
+    /// How long a merge that waits for checks or reviews is put aside before it is looked at again.
+    pub merge_poll: Duration,
 }
 
 impl ExecutorConfig {
@@ -105,6 +109,7 @@ impl<L: RepoLock> Handler for Executor<L> {
         let guard = self.lock.acquire(envelope.repo.id).await?;
         let done = match &envelope.body {
             Body::Promote(step) => self.promote(envelope, step, &guard).await,
+            Body::Merge(merge) => self.merge(envelope, merge).await,
             Body::Report(report) => self.report(envelope, report, attempt).await,
             Body::Delivery(_) | Body::Outcome(_) => Err(Failure::new(
                 ErrorClass::Reject,
@@ -120,8 +125,10 @@ impl<L: RepoLock> Handler for Executor<L> {
 
     /// A step that is not tried again is told on the pull request that caused it.
     fn given_up(&self, envelope: &Envelope, reason: &str) -> Vec<Envelope> {
-        let Body::Promote(promote) = &envelope.body else {
-            return Vec::new();
+        let promote = match &envelope.body {
+            Body::Promote(promote) => promote,
+            Body::Merge(merge) => &merge.promote,
+            Body::Delivery(_) | Body::Report(_) | Body::Outcome(_) => return Vec::new(),
         };
         let remedy =
             "mend what it names, then press Redeliver on the webhook delivery of this pull request's merge";

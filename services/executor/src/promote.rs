@@ -1,30 +1,24 @@
-//! Carries out one step: branch, pull request, labels, assignee, approval, merge. In this order, each found before it is made.
+//! Carries out one step: branch, pull request, labels, assignee, approval. In this order, each found before it is made.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lockflight_fleet::worker::{Done, Failure};
 use lockflight_fleet::{LockGuard as _, RepoLock};
 use lockflight_forge::{
-    Approval, Assigned, CreatePullRequest, MergeMethod, MergeOutcome, NewPullRequest, PullRequest,
-    PullRequestState, RepoClient, ReviewState,
+    Approval, Assigned, CreatePullRequest, NewPullRequest, PullRequest, PullRequestState, RepoClient,
+    ReviewState,
 };
 use lockflight_git::{CommitSpec, Mirror, PushOutcome, RefUpdate};
-use lockflight_promotion::message::{Envelope, Outcome, Phase, PromoteV1};
+use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, Phase, PromoteV1};
 use lockflight_promotion::text::marker::{self, Marker};
 use lockflight_promotion::text::{self, Links};
-use lockflight_promotion::{CommitOid, ErrorClass};
+use lockflight_promotion::{CommitOid, ErrorClass, MessageId};
 
 use crate::assess::{Assessment, assess};
 use crate::{Executor, failed, outcome};
 
 /// The label of every promotion pull request, Telefonistka's.
 const LABEL: &str = "promotion";
-
-/// How long a merge that waits for checks or reviews is put aside before it is looked at again.
-const MERGE_POLL: Duration = Duration::from_secs(30);
-
-/// How long a merge that GitHub could not do just now is put aside.
-const MERGE_AGAIN: Duration = Duration::from_secs(2);
 
 impl<L: RepoLock> Executor<L> {
     pub(crate) async fn promote(
@@ -112,9 +106,18 @@ impl<L: RepoLock> Executor<L> {
             self.approve(promote, &pull_request).await?;
         }
         if step.auto_merge {
-            return self
-                .merge(envelope, &client, promote, &pull_request, follow)
-                .await;
+            let number = pull_request.number;
+            let id = MessageId::of(&[
+                "merge",
+                &change.repo.id.to_string(),
+                step.id.as_str(),
+                &number.to_string(),
+            ]);
+            let merge = MergeV1 {
+                promote: promote.clone(),
+                number,
+            };
+            follow.push(envelope.follow(id, Body::Merge(Box::new(merge))));
         }
         Ok(Done::Ack(follow))
     }
@@ -177,7 +180,7 @@ impl<L: RepoLock> Executor<L> {
     }
 
     /// The step's commit. A function of the message alone, so that doing it again yields the same object id.
-    fn commit_spec(&self, promote: &PromoteV1) -> CommitSpec {
+    pub(crate) fn commit_spec(&self, promote: &PromoteV1) -> CommitSpec {
         let (change, step) = (&promote.change, &promote.step);
         CommitSpec {
             parent: change.merged_as.clone(),
@@ -268,58 +271,6 @@ impl<L: RepoLock> Executor<L> {
             ),
         }
         Ok(())
-    }
-
-    /// Merges the pull request if it still is what we made. What has to wait is put aside, never held.
-    async fn merge(
-        &self,
-        envelope: &Envelope,
-        client: &RepoClient,
-        promote: &PromoteV1,
-        pull_request: &PullRequest,
-        mut follow: Vec<Envelope>,
-    ) -> Result<Done, Failure> {
-        let (number, step) = (pull_request.number, &promote.step);
-        if self.our_commit(client, promote).await? != pull_request.head {
-            tracing::info!(
-                pr.number = %number,
-                "pull request {number} has commits that are not ours; merging it is left to people",
-            );
-            return Ok(Done::Ack(follow));
-        }
-        match client
-            .merge(number, &pull_request.head, MergeMethod::Auto)
-            .await?
-        {
-            MergeOutcome::Merged(_) | MergeOutcome::AlreadyMerged { .. } => {
-                follow.push(outcome(
-                    envelope,
-                    Outcome::Merged {
-                        step: step.id.clone(),
-                        number,
-                    },
-                ));
-                Ok(Done::Ack(follow))
-            }
-            MergeOutcome::HeadMoved => Ok(Done::Ack(follow)),
-            MergeOutcome::NotMergeable { transient: true, .. } => Ok(Done::Defer(MERGE_AGAIN, follow)),
-            MergeOutcome::NotMergeable {
-                reason,
-                transient: false,
-            } => {
-                tracing::info!(pr.number = %number, "pull request {number} can't be merged yet: {reason}");
-                Ok(Done::Defer(MERGE_POLL, follow))
-            }
-        }
-    }
-
-    /// The commit that this step makes: a function of the message, so it can be made again to compare.
-    async fn our_commit(&self, client: &RepoClient, promote: &PromoteV1) -> Result<CommitOid, Failure> {
-        let mirror = self.mirror(client).await?;
-        mirror
-            .fetch(&promote.change.branch, &promote.change.merged_as)
-            .await?;
-        Ok(mirror.commit(self.commit_spec(promote)).await?.oid)
     }
 }
 

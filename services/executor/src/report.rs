@@ -2,7 +2,7 @@
 
 use lockflight_fleet::RepoLock;
 use lockflight_fleet::worker::{Done, Failure};
-use lockflight_forge::{RepoClient, Status, StatusState};
+use lockflight_forge::{PullRequest, PullRequestState, RepoClient, Status, StatusState};
 use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Envelope, Outcome, Report, ReportV1};
 use lockflight_promotion::plan::Step;
@@ -41,12 +41,7 @@ impl<L: RepoLock> Executor<L> {
                 (StatusState::Failure, summary.clone())
             }
             Report::Steps { steps, .. } => match self.progress(&client, change, steps).await? {
-                Progress::Opened(opened) if opened.is_empty() => (
-                    StatusState::Success,
-                    status::nothing("every target already has this content"),
-                ),
-                Progress::Opened(opened) => (StatusState::Success, status::opened(&opened)),
-                Progress::Merged(merged) => (StatusState::Success, status::merged(&merged)),
+                Progress::Settled(sentence) => (StatusState::Success, sentence),
                 Progress::Stopped => return Ok(Done::Ack(Vec::new())),
                 Progress::Missing(missing) if attempt + 1 < self.config.max_attempts => {
                     let reason = format!("{missing} of {} steps have no pull request yet", steps.len());
@@ -72,45 +67,41 @@ impl<L: RepoLock> Executor<L> {
         change: &Change,
         steps: &[Step],
     ) -> Result<Progress, Failure> {
+        // One list tells of nearly all; a step that is older than what it holds is asked for by itself.
         let recent = client.recent_pull_requests().await?;
-        let mut opened = Vec::new();
+        let mut found = Vec::new();
         let mut unopened = Vec::new();
-        let mut merged = true;
         for step in steps {
-            match recent
+            let listed = recent
                 .iter()
-                .find(|recent| recent.head_branch == step.branch.as_str())
-            {
-                Some(pull_request) => {
-                    opened.push((pull_request.number, status::destination(step)));
-                    merged &= pull_request.merged;
-                }
+                .find(|recent| recent.head_branch == step.branch.as_str());
+            let pull_request = match listed {
+                Some(pull_request) => Some(pull_request.clone()),
+                None => client.find_pull_requests(&step.branch).await?.into_iter().next(),
+            };
+            match pull_request {
+                Some(pull_request) => found.push((pull_request, step)),
                 None => unopened.push(step),
             }
         }
-        if unopened.is_empty() {
-            return Ok(if merged {
-                Progress::Merged(opened)
-            } else {
-                Progress::Opened(opened)
-            });
-        }
-        // Those without a pull request may need none, or be unable to have one.
-        let mirror = self.mirror(client).await?;
-        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
-            return Ok(Progress::Missing(unopened.len()));
-        };
-        mirror.fetch(&change.branch, &change.merged_as).await?;
         let (mut missing, mut stopped) = (0, false);
-        for step in unopened {
-            match assess(&mirror, change, step, &head).await? {
-                Assessment::Carried => {}
-                Assessment::Unsafe { .. } => stopped = true,
-                Assessment::Needed => missing += 1,
+        if !unopened.is_empty() {
+            // Those without a pull request may need none, or be unable to have one.
+            let mirror = self.mirror(client).await?;
+            let Some(head) = mirror.fetch_branch(&change.branch).await? else {
+                return Ok(Progress::Missing(unopened.len()));
+            };
+            mirror.fetch(&change.branch, &change.merged_as).await?;
+            for step in unopened {
+                match assess(&mirror, change, step, &head).await? {
+                    Assessment::Carried => {}
+                    Assessment::Unsafe { .. } => stopped = true,
+                    Assessment::Needed => missing += 1,
+                }
             }
         }
         Ok(match (missing, stopped) {
-            (0, false) => Progress::Opened(opened),
+            (0, false) => Progress::Settled(sentence(&found)),
             // The step itself tells why, in a failed status that must stand.
             (0, true) => Progress::Stopped,
             (missing, _) => Progress::Missing(missing),
@@ -175,12 +166,35 @@ async fn set_status(
 }
 
 enum Progress {
-    /// Every step that needs a pull request has one.
-    Opened(Vec<(PrNumber, String)>),
-    /// Every step's pull request is merged.
-    Merged(Vec<(PrNumber, String)>),
+    /// Every step that needs a pull request has one; the sentence says how they are.
+    Settled(String),
     /// A step can't be done; it says so itself.
     Stopped,
     /// So many steps should have a pull request and have none.
     Missing(usize),
+}
+
+/// How the pull requests of a plan are: what is open matters most, then what people closed.
+fn sentence(found: &[(PullRequest, &Step)]) -> String {
+    let those = |is: fn(&PullRequest) -> bool| -> Vec<(PrNumber, String)> {
+        let those = found.iter().filter(|(pull_request, _)| is(pull_request));
+        those
+            .map(|(pull_request, step)| (pull_request.number, status::destination(step)))
+            .collect()
+    };
+    let open = those(|pull_request| pull_request.state == PullRequestState::Open);
+    let declined =
+        those(|pull_request| pull_request.state == PullRequestState::Closed && !pull_request.merged);
+    let automatic = found.iter().all(|(_, step)| step.auto_merge);
+    if !open.is_empty() && automatic {
+        status::opened_to_merge(&open)
+    } else if !open.is_empty() {
+        status::opened(&open)
+    } else if !declined.is_empty() {
+        status::declined(&declined)
+    } else if !found.is_empty() {
+        status::merged(&those(|_| true))
+    } else {
+        status::nothing("every target already has this content")
+    }
 }

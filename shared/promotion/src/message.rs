@@ -58,6 +58,7 @@ impl Envelope {
         match &self.body {
             Body::Delivery(delivery) => format!("delivery.{}", delivery.event),
             Body::Promote(_) => "step.promote".to_owned(),
+            Body::Merge(_) => "step.merge".to_owned(),
             Body::Report(_) => "step.report".to_owned(),
             Body::Outcome(outcome) => format!("outcome.{}", outcome.name()),
         }
@@ -71,9 +72,12 @@ pub enum Body {
     /// A webhook, reduced to what a planner needs to look for itself.
     #[serde(rename = "delivery.v1")]
     Delivery(DeliveryV1),
-    /// Open (and perhaps merge) one promotion pull request.
+    /// Open one promotion pull request.
     #[serde(rename = "step.promote.v1")]
     Promote(Box<PromoteV1>),
+    /// Merge a promotion pull request as soon as GitHub allows (`autoMerge`).
+    #[serde(rename = "step.merge.v1")]
+    Merge(Box<MergeV1>),
     /// Tell people about a change: a status on it, and perhaps a comment.
     #[serde(rename = "step.report.v1")]
     Report(Box<ReportV1>),
@@ -106,7 +110,7 @@ pub struct PullRequestHint {
     pub merged: bool,
 }
 
-/// One step to carry out: make the branch, open the pull request, and merge it if the policy says so.
+/// One step to carry out: make the branch, and open the pull request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromoteV1 {
     /// The change that is promoted.
@@ -117,6 +121,15 @@ pub struct PromoteV1 {
     pub step: Step,
     /// Whether the second identity approves the pull request (`autoApprovePromotionPrs`).
     pub approve: bool,
+}
+
+/// A step whose pull request is open and is to be merged without a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeV1 {
+    /// The step as it was carried out. The commit that it made is the only one that may be merged.
+    pub promote: PromoteV1,
+    /// Its pull request.
+    pub number: PrNumber,
 }
 
 /// Tell people about a change.

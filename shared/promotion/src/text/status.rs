@@ -31,13 +31,6 @@ pub fn nothing(reason: &str) -> String {
     fit(&format!("Nothing to promote: {reason}"))
 }
 
-/// Pull requests were planned and are being opened.
-#[must_use]
-pub fn opening(pull_requests: usize) -> String {
-    let what = count(pull_requests, "promotion pull request", "promotion pull requests");
-    fit(&format!("Opening {what}"))
-}
-
 /// The pull requests are there: each with what it leads to.
 #[must_use]
 pub fn opened<D: AsRef<str>>(pull_requests: &[(PrNumber, D)]) -> String {
@@ -47,6 +40,12 @@ pub fn opened<D: AsRef<str>>(pull_requests: &[(PrNumber, D)]) -> String {
         "; waiting for their review"
     };
     listed("Opened", pull_requests, end)
+}
+
+/// The pull requests are there, and merged without a person as soon as the forge allows.
+#[must_use]
+pub fn opened_to_merge<D: AsRef<str>>(pull_requests: &[(PrNumber, D)]) -> String {
+    listed("Opened", pull_requests, "; merged as soon as checks allow")
 }
 
 /// Of `all` steps, `missing` have no pull request, though their time is over.
@@ -60,6 +59,12 @@ pub fn missing(missing: usize, all: usize) -> String {
 #[must_use]
 pub fn merged<D: AsRef<str>>(pull_requests: &[(PrNumber, D)]) -> String {
     listed("Merged", pull_requests, "")
+}
+
+/// No pull request of the change is open, and these were closed by people.
+#[must_use]
+pub fn declined<D: AsRef<str>>(pull_requests: &[(PrNumber, D)]) -> String {
+    listed("Closed by people", pull_requests, "; not opened again")
 }
 
 /// What a dry run would have opened.

@@ -16,8 +16,6 @@ fn every_state_has_one_sentence() {
             status::nothing("no file of this change lies in a component"),
             "Nothing to promote: no file of this change lies in a component",
         ),
-        (status::opening(1), "Opening 1 promotion pull request"),
-        (status::opening(3), "Opening 3 promotion pull requests"),
         (
             status::opened(&opened),
             "Opened #12 lab, #13 staging; waiting for their review",
@@ -31,6 +29,14 @@ fn every_state_has_one_sentence() {
             "Opened #12; waiting for its review",
         ),
         (status::merged(&opened), "Merged #12 lab, #13 staging"),
+        (
+            status::opened_to_merge(&opened),
+            "Opened #12 lab, #13 staging; merged as soon as checks allow",
+        ),
+        (
+            status::declined(&opened),
+            "Closed by people #12 lab, #13 staging; not opened again",
+        ),
         (
             status::dry_run(2),
             "Dry run: would open 2 promotion pull requests",
