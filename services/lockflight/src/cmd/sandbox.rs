@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use lockflight_sandbox::{App, AppOptions, Forge, ForgeOptions, HookTarget};
 use crate::cli::SandboxArgs;
 use crate::exit::Exit;
 use crate::roles::{self, Roles, RolesConfig};
+use crate::sandbox::change::FirstChange;
 use crate::sandbox::{change, driver, progress, summary};
 
 /// The person who merges.
@@ -89,7 +91,7 @@ async fn sandbox(args: &SandboxArgs, directory: &Path, started: Instant) -> anyh
     forge.install(app.id, &[&change.repository])?;
 
     if args.forge_only {
-        return forge_only(&forge, &app, directory, &shutdown).await;
+        return forge_only(&forge, &app, &change, directory, &shutdown).await;
     }
 
     let roles = start_roles(&forge, &app, directory, &shutdown).await?;
@@ -158,29 +160,29 @@ async fn start_roles(
 }
 
 /// The forge alone: prints what points separate roles at it, and runs until a signal.
-async fn forge_only(forge: &Forge, app: &App, directory: &Path, shutdown: &Shutdown) -> anyhow::Result<Exit> {
-    let write = |name: &str, content: &str| {
-        let path = std::path::absolute(directory.join(name))?;
-        std::fs::write(&path, content).with_context(|| format!("{} can't be written", path.display()))?;
-        anyhow::Ok(path)
-    };
-    let key = write("app.pem", &app.private_key_pem)?;
-    let secret = write("webhook-secret", &app.webhook_secret)?;
-    forge.set_webhook(
-        HookTarget::App(app.id),
-        "http://127.0.0.1:8080/webhook",
-        &app.webhook_secret,
-    )?;
+async fn forge_only(
+    forge: &Forge,
+    app: &App,
+    change: &FirstChange,
+    directory: &Path,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Exit> {
+    let key = write_secret(&directory.join("app.pem"), &app.private_key_pem)?;
+    let secret = write_secret(&directory.join("webhook-secret"), &app.webhook_secret)?;
+    let webhook = "http://127.0.0.1:8080/webhook";
+    forge.set_webhook(HookTarget::App(app.id), webhook, &app.webhook_secret)?;
+    let number = change.open(forge).await?;
+    let page = format!("{}/{}/pull/{number}", forge.url(), change.repository);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "# The forge runs at {} until Ctrl-C. Its webhooks go to http://127.0.0.1:8080/webhook.",
-        forge.url()
+        "# The forge runs until Ctrl-C. Its webhooks go to {webhook}."
     )?;
     writeln!(
         out,
-        "# In another terminal: set these, then run `lockflight serve`."
+        "# In another terminal: set these, run `lockflight serve`, then press Merge on"
     )?;
+    writeln!(out, "# {page}")?;
     writeln!(out, "export LOCKFLIGHT_GITHUB__API_URL='{}'", forge.api_url())?;
     writeln!(out, "export LOCKFLIGHT_GITHUB__APP_ID='{}'", app.id)?;
     writeln!(
@@ -198,4 +200,16 @@ async fn forge_only(forge: &Forge, app: &App, directory: &Path, shutdown: &Shutd
     shutdown.draining().await;
     forge.shutdown().await;
     Ok(Exit::Success)
+}
+
+/// Writes a file that only this user may read.
+fn write_secret(path: &Path, content: &str) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(&path)
+        .and_then(|mut file| file.write_all(content.as_bytes()))
+        .with_context(|| format!("{} can't be written", path.display()))?;
+    Ok(path)
 }

@@ -71,13 +71,18 @@ pub(crate) async fn prepare(forge: &Forge, repo: Option<&Path>) -> anyhow::Resul
 }
 
 impl FirstChange {
-    /// Opens the pull request and merges it; gives its number.
-    pub(crate) async fn merge(&self, forge: &Forge) -> anyhow::Result<u64> {
+    /// Opens the pull request; gives its number.
+    pub(crate) async fn open(&self, forge: &Forge) -> anyhow::Result<u64> {
         const HEAD: &str = "first-change";
         commit(forge, &self.repository, HEAD, &self.files, &self.title).await?;
-        let number = forge
+        Ok(forge
             .open_pull_request(&self.repository, HEAD, &self.branch, &self.title, "you")
-            .await?;
+            .await?)
+    }
+
+    /// Opens the pull request and merges it; gives its number.
+    pub(crate) async fn merge(&self, forge: &Forge) -> anyhow::Result<u64> {
+        let number = self.open(forge).await?;
         forge
             .merge_pull_request(&self.repository, number, MergeMethod::Merge, "you")
             .await?;
