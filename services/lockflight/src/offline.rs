@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use lockflight_git::{CommitSpec, Committed, Identity, LocalRepository, ReadError};
+use lockflight_git::{CommitSpec, Committed, Identity, LocalRepository};
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::plan::{Entry, Facts, Plan, Step, reads};
 use lockflight_promotion::policy::{
-    ComponentPolicy, MAX_BYTES, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE,
+    ComponentPolicy, MAX_BYTES, Policy, PolicyErrors, TELEFONISTKA_FILE, decode,
 };
 use lockflight_promotion::{
     BranchName, CommitOid, Login, PathInRepo, PrNumber, RepoId, RepoName, plan, text,
@@ -173,24 +173,15 @@ impl<'r> Offline<'r> {
     }
 
     fn text(&self, at: &CommitOid, path: &PathInRepo) -> Result<Option<String>, OfflineError> {
-        let unusable = |message: String| {
-            let error = PolicyError {
-                file: path.to_string(),
-                line: 1,
-                column: 1,
-                message,
-            };
-            OfflineError::Policy(PolicyErrors::from(error))
-        };
         match self.repo.blob(at, path, MAX_BYTES) {
             Ok(None) => Ok(None),
-            Ok(Some(bytes)) => match String::from_utf8(bytes) {
-                Ok(text) => Ok(Some(text)),
-                Err(_not_utf8) => Err(unusable("the file is not UTF-8 text".to_owned())),
-            },
-            Err(
-                error @ (ReadError::TooBig { .. } | ReadError::Symlink { .. } | ReadError::NotAFile { .. }),
-            ) => Err(unusable(error.to_string())),
+            Ok(Some(bytes)) => decode(path.as_str(), bytes)
+                .map(Some)
+                .map_err(OfflineError::Policy),
+            Err(error) if error.is_about_the_file() => Err(OfflineError::Policy(PolicyErrors::whole(
+                path.as_str(),
+                error.to_string(),
+            ))),
             Err(error) => Err(anyhow::Error::new(error)
                 .context(format!("{path} can't be read"))
                 .into()),

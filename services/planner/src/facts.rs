@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use lockflight_fleet::worker::Failure;
 use lockflight_forge::{AccountType, Forge, PullRequest, RepoClient};
-use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, Mirror, Mirrors, ReadError, Remote};
+use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, Mirror, Mirrors, Remote};
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::message::Phase;
 use lockflight_promotion::plan::{Entry, Facts, reads};
 use lockflight_promotion::policy::{
-    ComponentPolicy, MAX_BYTES, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE,
+    ComponentPolicy, MAX_BYTES, Policy, PolicyErrors, TELEFONISTKA_FILE, decode,
 };
 use lockflight_promotion::text::marker::{self, MarkerKey, MarkerRead};
 use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, PrNumber};
@@ -219,23 +219,11 @@ async fn read_text(
     at: &CommitOid,
     path: &PathInRepo,
 ) -> Result<Result<Option<String>, PolicyErrors>, Failure> {
-    let unusable = |message: String| {
-        let error = PolicyError {
-            file: path.to_string(),
-            line: 1,
-            column: 1,
-            message,
-        };
-        Ok(Err(PolicyErrors::from(error)))
-    };
     match mirror.blob(at, path, MAX_BYTES).await {
         Ok(None) => Ok(Ok(None)),
-        Ok(Some(bytes)) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Ok(Some(text))),
-            Err(_not_utf8) => unusable("the file is not UTF-8 text".to_owned()),
-        },
-        Err(error @ (ReadError::TooBig { .. } | ReadError::Symlink { .. } | ReadError::NotAFile { .. })) => {
-            unusable(error.to_string())
+        Ok(Some(bytes)) => Ok(decode(path.as_str(), bytes).map(Some)),
+        Err(error) if error.is_about_the_file() => {
+            Ok(Err(PolicyErrors::whole(path.as_str(), error.to_string())))
         }
         Err(error) => Err(error.into()),
     }

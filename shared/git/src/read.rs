@@ -74,6 +74,15 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// Whether it is about what stands at the path, and not about git: reading again gives the same.
+    #[must_use]
+    pub const fn is_about_the_file(&self) -> bool {
+        matches!(
+            self,
+            Self::TooBig { .. } | Self::Symlink { .. } | Self::NotAFile { .. }
+        )
+    }
+
     /// What a worker does about it.
     #[must_use]
     pub const fn class(&self) -> ErrorClass {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lockflight_promotion::policy::{
-    ComponentPolicy, MAX_BYTES, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE,
+    ComponentPolicy, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE, decode,
 };
 use serde::Serialize;
 
@@ -56,23 +56,9 @@ fn check(path: &Path, is_root: bool) -> anyhow::Result<Result<Vec<PolicyError>, 
     let name = path.to_string_lossy();
     let name = name.strip_prefix("./").unwrap_or(&name);
     let bytes = fs::read(path).with_context(|| format!("{name} can't be read"))?;
-    let unusable = |message: String| {
-        let error = PolicyError {
-            file: name.to_owned(),
-            line: 1,
-            column: 1,
-            message,
-        };
-        Ok(Err(PolicyErrors::from(error)))
-    };
-    if bytes.len() as u64 > MAX_BYTES {
-        return unusable(format!(
-            "the file has {} bytes; a policy may have {MAX_BYTES}",
-            bytes.len()
-        ));
-    }
-    let Ok(text) = String::from_utf8(bytes) else {
-        return unusable("the file is not UTF-8 text".to_owned());
+    let text = match decode(name, bytes) {
+        Ok(text) => text,
+        Err(errors) => return Ok(Err(errors)),
     };
     let looks_like_a_component = text.contains("promotionTarget") && !text.contains("promotionPaths");
     Ok(if is_root && !looks_like_a_component {

@@ -54,6 +54,18 @@ impl PolicyErrors {
         })
     }
 
+    /// One error that is about the file as a whole.
+    #[must_use]
+    pub fn whole(file: impl Into<String>, message: impl Into<String>) -> Self {
+        let (file, message) = (file.into(), message.into());
+        Self::from(PolicyError {
+            file,
+            line: 1,
+            column: 1,
+            message,
+        })
+    }
+
     /// The first error in the file.
     #[must_use]
     pub const fn first(&self) -> &PolicyError {

@@ -23,6 +23,27 @@ pub use settings::{ArgoCdSettings, Settings, WebhookEndpoint};
 /// The most bytes that a policy file may have.
 pub const MAX_BYTES: u64 = yaml::MAX_BYTES as u64;
 
+/// The text of a policy file.
+///
+/// # Errors
+/// When the file is too large, or not UTF-8.
+pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, PolicyErrors> {
+    if bytes.len() as u64 > MAX_BYTES {
+        let message = format!(
+            "the file has {} bytes; a policy may have {MAX_BYTES}",
+            bytes.len()
+        );
+        return Err(PolicyErrors::whole(file, message));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let message = format!(
+            "the file is not UTF-8 text: byte {} is none",
+            error.utf8_error().valid_up_to() + 1
+        );
+        PolicyErrors::whole(file, message)
+    })
+}
+
 /// What may go where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
