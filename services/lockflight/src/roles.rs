@@ -50,6 +50,21 @@ pub(crate) struct Roles {
     pub(crate) address: SocketAddr,
 }
 
+/// Finds out whether [`start`] would take the configuration, as far as that can be told without doing anything.
+pub(crate) fn check(config: RolesConfig) -> anyhow::Result<()> {
+    connections(config.forge, config.approver).map(drop)
+}
+
+/// The ways to GitHub: Lockflight's own, and that of the second identity.
+fn connections(forge: ForgeConfig, approver: Option<ForgeConfig>) -> anyhow::Result<(Forge, Option<Forge>)> {
+    let forge = Forge::new(forge).context("the configuration of GitHub can't be used")?;
+    let approver = approver
+        .map(Forge::new)
+        .transpose()
+        .context("[github.approver] can't be used")?;
+    Ok((forge, approver))
+}
+
 /// Starts every role. The ingress listens on `listen` once this returns.
 pub(crate) async fn start(
     config: RolesConfig,
@@ -64,12 +79,7 @@ pub(crate) async fn start(
         ..MirrorsConfig::new(config.directory.join("mirrors"))
     })
     .context("the git mirrors can't be kept")?;
-    let forge = Forge::new(config.forge).context("the configuration of GitHub can't be used")?;
-    let approver = config
-        .approver
-        .map(Forge::new)
-        .transpose()
-        .context("[github.approver] can't be used")?;
+    let (forge, approver) = connections(config.forge, config.approver)?;
     let max_attempts = config.fleet.max_attempts;
     let fleet = EmbeddedFleet::open(config.directory.join("state.sqlite"), config.fleet)
         .await

@@ -1,6 +1,8 @@
 //! Answers that REST and git share: refusals in GitHub's JSON, and what faults answer.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -148,4 +150,22 @@ async fn break_connection(switch: Option<&ConnectionSwitch>) {
     if let Some(switch) = switch {
         switch.break_now().await;
     }
+}
+
+/// Begins an answer to git and breaks off in the middle of it.
+///
+/// A reset without any answer would not do: the HTTP library under git takes it for a connection that had grown old,
+/// and silently asks again on a new one.
+pub(crate) fn cut_off(kind: &str) -> Response {
+    let begin = futures::stream::once(async { Ok(bytes::Bytes::from_static(b"0")) });
+    let end = futures::stream::once(async {
+        // What was written so far goes out while we are away.
+        tokio::task::yield_now().await;
+        Err(std::io::Error::other("cut off on purpose"))
+    });
+    let mut answer = Response::new(Body::from_stream(begin.chain(end)));
+    if let Ok(kind) = HeaderValue::try_from(kind) {
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    answer
 }

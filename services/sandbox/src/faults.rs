@@ -209,7 +209,8 @@ pub enum Effect {
         /// The message.
         message: String,
     },
-    /// Breaks the connection before anything is done.
+    /// Breaks the connection before anything is done. Git gets the beginning of an answer first: without it, its
+    /// HTTP library would ask again by itself.
     ResetBefore,
     /// Does everything, then breaks the connection: the caller cannot know.
     ResetAfterEffect,

@@ -64,6 +64,14 @@ async fn receive(
     serve(inner, &owner, &name, GitService::ReceivePack, false, request).await
 }
 
+fn media_type(service: GitService, advertisement: bool) -> String {
+    let name = service.as_str().replace(' ', "-");
+    format!(
+        "application/x-{name}-{}",
+        if advertisement { "advertisement" } else { "result" }
+    )
+}
+
 /// Answers in plain text: git shows it to the person as `remote: ...`.
 fn text(status: StatusCode, message: &str) -> Response {
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -159,9 +167,7 @@ async fn serve(
     };
     if let Some(acting) = &acting {
         if acting.effect == Effect::ResetBefore {
-            drop(entry);
-            answers::before_effect(acting, switch.as_ref()).await;
-            return Response::default();
+            return answers::cut_off(&media_type(service, advertisement));
         }
         acting.wait_at(HoldPoint::BeforeEffect).await;
         if let Some(answer) = answers::before_effect(acting, switch.as_ref()).await {
@@ -227,6 +233,7 @@ impl Exchange {
             return self.stream(entry).await;
         }
         let (inner, traffic) = (Arc::clone(&entry.inner), entry.traffic.clone());
+        let media = media_type(self.service, self.advertisement);
         let work = tokio::spawn(async move { self.finish(&inner, traffic).await });
         let answer = match work.await {
             Ok(Ok(answer)) => answer,
@@ -242,8 +249,7 @@ impl Exchange {
         };
         acting.wait_at(HoldPoint::AfterEffect).await;
         if acting.effect == Effect::ResetAfterEffect {
-            drop(entry);
-            return answers::after_effect(&acting, switch.as_ref(), answer).await;
+            return answers::cut_off(&media);
         }
         let answer = answers::after_effect(&acting, switch.as_ref(), answer).await;
         entry.record.status = Some(answer.status().as_u16());

@@ -62,6 +62,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Nothing has happened for this long: longer than the longest wait between two tries that [`Setup`] configures.
 const QUIET: Duration = Duration::from_millis(600);
 
+/// After this time what is waited for is looked at, even if the forge has nothing to tell.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Everything that a story needs. [`Setup::run`] makes one and ends it.
 pub struct World {
     /// The forge: its model can be read, and its faults switched on.
@@ -75,6 +78,7 @@ pub struct World {
     identity: Identity,
     webhook_secret: String,
     hook: u64,
+    installation: Option<u64>,
     /// What must never be seen, each with what it is.
     secrets: Vec<(&'static str, String)>,
     read_comments: Mutex<HashSet<u64>>,
@@ -98,10 +102,31 @@ impl World {
         }
     }
 
+    /// Returns the number of the App that Lockflight acts as.
+    pub fn app(&self) -> u64 {
+        match &self.identity {
+            Identity::Person => panic!("in this world Lockflight is no App"),
+            Identity::App(app) => app.id,
+        }
+    }
+
+    /// Returns the number of the App's installation.
+    pub fn installation(&self) -> u64 {
+        self.installation.expect("in this world Lockflight is an App")
+    }
+
     /// Waits until there is an answer; fails the story with everything that is known after [`PATIENCE`].
-    pub async fn until<T>(&self, what: &str, look: impl FnMut(&Forge) -> Option<T>) -> T {
-        let found = self.forge.wait_for(PATIENCE, look).await;
-        found.unwrap_or_else(|| panic!("this did not happen within {PATIENCE:?}: {what}"))
+    pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&Forge) -> Option<T>) -> T {
+        let search = async {
+            loop {
+                // Some things are seen that the forge does not tell of, such as a request that it refused.
+                if let Some(found) = self.forge.wait_for(LOOK_AGAIN, &mut look).await {
+                    return found;
+                }
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, search).await;
+        found.unwrap_or_else(|_| panic!("this did not happen within {PATIENCE:?}: {what}"))
     }
 
     /// Waits until `serve` has logged a line with this text, and returns the line.

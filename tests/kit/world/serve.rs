@@ -86,6 +86,8 @@ pub(super) struct Launch {
     pub(super) binary: PathBuf,
     pub(super) config: PathBuf,
     pub(super) log_filter: String,
+    /// Keys that are set over those of the file.
+    pub(super) settings: Vec<String>,
 }
 
 /// A `serve` that runs. It is killed when this is dropped.
@@ -109,6 +111,7 @@ impl Launch {
             .arg(&self.log_filter)
             .args(["serve", "--config"])
             .arg(&self.config)
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
             .env("HOME", home)

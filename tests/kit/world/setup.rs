@@ -1,9 +1,14 @@
 //! What a world begins with.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use lockflight_sandbox::{AppOptions, Forge, ForgeOptions, HookTarget, UserKind};
 use tempfile::TempDir;
 
@@ -21,7 +26,7 @@ pub struct Setup {
     is_app: bool,
     has_approver: bool,
     log_filter: String,
-    options: String,
+    settings: Vec<String>,
 }
 
 impl Setup {
@@ -33,7 +38,7 @@ impl Setup {
             is_app: false,
             has_approver: false,
             log_filter: "info".to_owned(),
-            options: String::new(),
+            settings: Vec::new(),
         }
     }
 
@@ -76,11 +81,10 @@ impl Setup {
         self
     }
 
-    /// Adds lines to the configuration of `serve`; they may begin new sections.
+    /// Sets a key of the configuration of `serve`, as `github.sweep_every=1s`.
     #[must_use]
-    pub fn configured(mut self, toml: &str) -> Self {
-        self.options.push_str(toml);
-        self.options.push('\n');
+    pub fn setting(mut self, key_and_value: &str) -> Self {
+        self.settings.push(key_and_value.to_owned());
         self
     }
 
@@ -116,24 +120,23 @@ impl Setup {
         std::fs::create_dir(&home).expect("the folder of the test can be written");
         let mut config = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n\n[storage]\ndirectory = \"data\"\n\n\
-             [queue]\nfirst_retry = \"50ms\"\nlongest_retry = \"400ms\"\n\n{}\n\
+             [queue]\nfirst_retry = \"50ms\"\nlongest_retry = \"400ms\"\n\n\
              [webhook]\nsecret_file = \"webhook-secret\"\n\n[github]\napi_url = \"{}\"\n",
-            self.options,
             proxy.api_url()
         );
         let mut secrets = Vec::new();
         let mut keep = |what, name: &str, secret: &str| {
-            std::fs::write(home.join(name), secret).expect("the folder of the test can be written");
-            secrets.extend(secret_lines(secret).map(|line| (what, line)));
+            write_secret(&home.join(name), secret);
+            secrets.extend(disguises(secret).map(|disguise| (what, disguise)));
         };
+        let mut installation = None;
         let (identity, webhook_secret, target) = if self.is_app {
             let app = forge
                 .add_app(AppOptions::new("lockflight"))
                 .await
                 .expect("the system gives random numbers");
-            forge
-                .install(app.id, &[REPOSITORY])
-                .expect("the repository is there");
+            let installed = forge.install(app.id, &[REPOSITORY]);
+            installation = Some(installed.expect("the repository is there"));
             keep("the App's key", "app.pem", &app.private_key_pem);
             writeln!(config, "app_id = {}\napp_private_key_file = \"app.pem\"", app.id)
                 .expect("a string can be written to");
@@ -161,6 +164,7 @@ impl Setup {
         }
         let launch = Launch {
             binary: self.binary,
+            settings: self.settings,
             config: write_config(&home, &config),
             log_filter: self.log_filter,
         };
@@ -182,6 +186,7 @@ impl Setup {
             identity,
             webhook_secret,
             hook,
+            installation,
             secrets,
             read_comments: std::sync::Mutex::default(),
             branches: AtomicU32::new(0),
@@ -190,12 +195,23 @@ impl Setup {
     }
 }
 
-/// A key of many lines is recognized by any of them.
-fn secret_lines(secret: &str) -> impl Iterator<Item = String> {
-    secret
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with("-----"))
-        .map(str::to_owned)
+/// What a secret is recognized by: each of its lines, if it is a key, and what git makes of it for HTTP.
+fn disguises(secret: &str) -> impl Iterator<Item = String> {
+    let is_content = |line: &&str| !line.is_empty() && !line.starts_with("-----");
+    let lines = secret.lines().filter(is_content).map(str::to_owned);
+    let basic = ["x-access-token:", ":", ""].map(|user| STANDARD_NO_PAD.encode(format!("{user}{secret}")));
+    // The last characters of base64 depend on what follows.
+    lines.chain(basic.map(|basic| basic.chars().take(basic.len() - 2).collect()))
+}
+
+fn write_secret(path: &Path, secret: &str) {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let written = file.and_then(|mut file| file.write_all(secret.as_bytes()));
+    written.expect("the folder of the test can be written");
 }
 
 fn write_config(home: &Path, config: &str) -> PathBuf {

@@ -23,14 +23,16 @@ pub(crate) fn run(args: &ServeArgs, log: Option<&str>) -> anyhow::Result<Exit> {
     let _telemetry = telemetry::init(&config.log)?;
     let listen = config.http.listen;
     let roles = config.roles()?;
-    if args.check_config {
-        tracing::info!("the configuration can be used");
-        return Ok(Exit::Success);
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime can't be started")?;
+    if args.check_config {
+        let _inside = runtime.enter();
+        roles::check(roles)?;
+        tracing::info!("the configuration can be used");
+        return Ok(Exit::Success);
+    }
     runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.listen_for_signals()?;

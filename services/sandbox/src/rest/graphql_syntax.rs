@@ -75,7 +75,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 found.push(Token::Spread);
             }
             '{' | '}' | '(' | ')' | ':' | '$' | '!' | '=' | '[' | ']' | '@' => {
-                found.push(Token::Mark(letter))
+                found.push(Token::Mark(letter));
             }
             letter if letter == '_' || letter.is_ascii_alphabetic() => {
                 let mut name = String::from(letter);

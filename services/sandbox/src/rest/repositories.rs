@@ -23,7 +23,7 @@ pub(super) async fn user(call: Call) -> Answer {
         Actor::Anonymous => Err(ForgeError::Unauthorized("Requires authentication".into())),
         Actor::User(login) => {
             let state = call.inner.state();
-            ok(&call.inner.shaper(&state).user(login))
+            ok(&call.inner.shaper(&state).profile(login))
         }
         Actor::App(_) | Actor::Installation { .. } => Err(ForgeError::Forbidden(
             "Resource not accessible by integration".into(),
@@ -37,5 +37,5 @@ pub(super) async fn user_by_login(call: Call, Path(login): Path<String>) -> Answ
     if !state.users.contains_key(&login.to_lowercase()) {
         return Err(ForgeError::not_found());
     }
-    ok(&call.inner.shaper(&state).user(&login))
+    ok(&call.inner.shaper(&state).profile(&login))
 }

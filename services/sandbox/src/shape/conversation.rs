@@ -116,6 +116,7 @@ impl Shaper<'_> {
             "author_association": self.association(&repository.owner, &comment.author),
             "performed_via_github_app": app,
             "reactions": no_reactions(&url),
+            "minimized": comment.minimized.as_ref().map(|reason| json!({"reason": reason})),
         })
     }
 

@@ -10,6 +10,7 @@ mod repository;
 
 use serde_json::{Map, Value, json};
 
+use crate::clock::Timestamp;
 use crate::forge::Inner;
 use crate::ids::node_id;
 use crate::model::{User, UserKind};
@@ -58,6 +59,22 @@ impl Shaper<'_> {
     /// Shapes an account by login.
     pub(crate) fn user(&self, login: &str) -> Value {
         self.account(&self.state.user(login))
+    }
+
+    /// Shapes an account as its own address gives it: with its profile, of which the forge keeps nothing.
+    pub(crate) fn profile(&self, login: &str) -> Value {
+        let mut shape = self.user(login);
+        for name in ["bio", "company", "email", "hireable", "location", "name"] {
+            shape[name] = Value::Null;
+        }
+        for name in ["followers", "following", "public_gists", "public_repos"] {
+            shape[name] = 0.into();
+        }
+        shape["blog"] = "".into();
+        for name in ["created_at", "updated_at"] {
+            shape[name] = json!(Timestamp::from_unix(0));
+        }
+        shape
     }
 
     fn account(&self, user: &User) -> Value {

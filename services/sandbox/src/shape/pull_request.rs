@@ -46,6 +46,20 @@ impl Shaper<'_> {
             .iter()
             .map(|login| self.user(login))
             .collect();
+        let mut labels = self.labels(repository, &pull.labels);
+        for label in &mut labels {
+            // GitHub's description of its API wants a text here, though the same label may have none elsewhere.
+            if label["description"].is_null() {
+                label["description"] = "".into();
+            }
+        }
+        let mut labels = self.labels(repository, &pull.labels);
+        for label in &mut labels {
+            // In lists GitHub's OpenAPI knows no label without a description.
+            if label["description"].is_null() {
+                label["description"] = "".into();
+            }
+        }
         let mut shape = json!({
             "url": url,
             "id": pull.id,
@@ -65,7 +79,7 @@ impl Shaper<'_> {
             "title": pull.title,
             "user": self.user(&pull.author),
             "body": pull.body,
-            "labels": self.labels(repository, &pull.labels),
+            "labels": labels,
             "milestone": null,
             "active_lock_reason": null,
             "created_at": pull.created_at,

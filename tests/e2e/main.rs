@@ -1,0 +1,35 @@
+//! Stories of whole changes, told from the outside: HTTP, git and the command line.
+//!
+//! Each runs the real binary against a forge of its own; [`lockflight_tests::world`] says how. A file holds the stories of one subject.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this is a test: a failed expectation is a failed test"
+)]
+
+mod app;
+mod auto_merge;
+mod chain;
+mod cli;
+mod components;
+mod deletion;
+mod deliveries;
+mod faults;
+mod kills;
+mod people;
+mod policies;
+mod policy;
+mod refusals;
+mod sandbox;
+mod secrets;
+mod sources;
+
+use lockflight_tests::world::Setup;
+
+/// The binary that is tested.
+const LOCKFLIGHT: &str = env!("CARGO_BIN_EXE_lockflight");
+
+/// A world with this policy.
+fn world(policy: &str) -> Setup {
+    Setup::new(LOCKFLIGHT).policy(policy)
+}
