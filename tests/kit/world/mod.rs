@@ -2,9 +2,9 @@
 //!
 //! What it guarantees:
 //! - Everything goes through the outside. `serve` talks to the forge by REST and git through the
-//!   [`ValidatingProxy`], gets signed webhooks through a [front](front::Front) whose address outlives its restarts, and is looked at by
+//!   [`ValidatingProxy`], gets signed webhooks through a front whose address outlives its restarts, and is looked at by
 //!   what the forge shows, by what it logs, and by what any user of the machine can see of its processes.
-//! - A story ends in [`World::finish`], whatever it was about: `serve` ends in peace on SIGTERM, no pull request or comment is there
+//! - A story ends in `World::finish`, whatever it was about: `serve` ends in peace on SIGTERM, no pull request or comment is there
 //!   twice, no comment was left unread by the story, and no secret is to be seen anywhere.
 //! - Every wait is for something to be seen, and is bounded by [`PATIENCE`]. A story that fails prints what the forge and `serve` did.
 //! - The child is killed when the world goes, and nothing but the child.

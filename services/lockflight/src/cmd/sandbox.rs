@@ -85,7 +85,7 @@ async fn sandbox(args: &SandboxArgs, directory: &Path, started: Instant) -> anyh
         ..ForgeOptions::new(directory.join("forge"))
     })
     .await
-    .context("the sandbox forge can't be started; it needs git (on Debian: apt-get install git)")?;
+    .context("the sandbox forge can't be started")?;
     let change = change::prepare(&forge, args.repo.as_deref()).await?;
     let app = forge.add_app(AppOptions::new("lockflight")).await?;
     forge.install(app.id, &[&change.repository])?;
