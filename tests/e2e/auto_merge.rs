@@ -1,6 +1,7 @@
 //! What is merged without a person, and what is not.
 
-use lockflight_sandbox::Protection;
+use http::Method;
+use lockflight_sandbox::{HoldPoint, Protection, RequestMatcher};
 use lockflight_tests::world::{APPROVER, MONA, REPOSITORY, World, put};
 
 use crate::policies::{LAB_APPROVED, LAB_BY_ITSELF};
@@ -122,6 +123,30 @@ async fn a_persons_push_leaves_the_merge_to_people() {
             let pull = world.pull_request(lab);
             assert!(!pull.merged);
             assert_eq!(pull.head.sha, theirs, "what people pushed stands");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_pushed_between_the_last_look_and_the_merge_is_not_merged() {
+    world(LAB_BY_ITSELF)
+        .run(async |world| {
+            let merging = RequestMatcher::rest(Method::PUT, "/repos/*/*/pulls/*/merge");
+            let held = world.forge.faults().hold(merging, HoldPoint::BeforeEffect);
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_held("the merge", &held).await;
+            let [lab] = world.promotions_of(change).await;
+            let checkout = world.checkout(&lab.head.branch).await;
+            checkout.write("clusters/lab/checkout/values.yaml", "replicas: 4\n");
+            let theirs = checkout.commit_all("Make it four").await;
+            checkout.push(&lab.head.branch).await;
+            held.release();
+            world.until_logged("has commits that are not ours").await;
+            world.quiet().await;
+            let pull = world.pull_request(lab.number);
+            assert_eq!((pull.merged, pull.head.sha), (false, theirs));
         })
         .await;
 }

@@ -1,6 +1,6 @@
 //! How a change comes to `main` makes no difference.
 
-use lockflight_sandbox::MergeMethod;
+use lockflight_sandbox::{HoldPoint, MergeMethod, RequestMatcher};
 use lockflight_tests::world::put;
 
 use crate::policies::LAB;
@@ -107,6 +107,35 @@ async fn a_change_of_many_commits_with_a_merge_in_it_promotes_what_it_changed() 
                 world.files_of(lab.number).await,
                 [("clusters/lab/checkout/values.yaml".to_owned(), "added")]
             );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_merged_while_a_promotion_is_made_is_neither_carried_nor_undone() {
+    world(LAB)
+        .file("clusters/lab/search/values.yaml", "replicas: 1\n")
+        .run(async |world| {
+            let held = world
+                .forge
+                .faults()
+                .hold(RequestMatcher::git_receive_pack(), HoldPoint::BeforeEffect);
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_held("the push", &held).await;
+            world
+                .commit("main", &[put("clusters/lab/search/values.yaml", "replicas: 2\n")])
+                .await;
+            held.release();
+            let [lab] = world.promotions_of(change).await;
+            assert_eq!(
+                world.files_of(lab.number).await,
+                [("clusters/lab/checkout/values.yaml".to_owned(), "added")]
+            );
+            world.merge(lab.number).await;
+            let search = world.file("main", "clusters/lab/search/values.yaml").await;
+            assert_eq!(search.as_deref(), Some("replicas: 2\n"));
         })
         .await;
 }

@@ -56,7 +56,7 @@ pub const APPROVER: &str = "lockflight-approver";
 /// The context of the status that Lockflight sets.
 pub const STATUS: &str = "lockflight/promotion";
 
-/// No wait takes longer. Far more than anything should take, since a busy machine is no failure.
+/// No wait for something takes longer. Far more than anything should take, since a busy machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Nothing has happened for this long: longer than the longest wait between two tries that [`Setup`] configures.
@@ -157,8 +157,9 @@ impl World {
                 }
             }
         };
-        let silent = tokio::time::timeout(PATIENCE, silence).await;
-        silent.unwrap_or_else(|_| panic!("there was no quiet within {PATIENCE:?}"));
+        // What was set off may be much, such as a hundred deliveries.
+        let silent = tokio::time::timeout(2 * PATIENCE, silence).await;
+        silent.unwrap_or_else(|_| panic!("there was no quiet within {:?}", 2 * PATIENCE));
     }
 
     fn activity(&self) -> (u64, u64, usize) {
