@@ -70,8 +70,15 @@ fn promote(cause: &Envelope, promote: PromoteV1) -> Envelope {
 
 /// Something to say about a change.
 pub(crate) fn report(cause: &Envelope, change: &Change, report: Report) -> Envelope {
+    // Labels may have changed since the change was planned before: what is said differs with the plan.
+    let what = match &report {
+        Report::Nothing { .. } => "nothing",
+        Report::Steps { plan, .. } => plan.as_str(),
+        Report::DryRun { .. } => "dry-run",
+        Report::Failed { .. } => "failed",
+    };
     let (repo, number) = (change.repo.id.to_string(), change.number.to_string());
-    let id = MessageId::of(&["report", &repo, &number, change.merged_as.as_str()]);
+    let id = MessageId::of(&["report", &repo, &number, change.merged_as.as_str(), what]);
     cause.follow(
         id,
         Body::Report(Box::new(ReportV1 {

@@ -7,6 +7,9 @@
 //!   Repositories take turns: one that floods the queue does not hold up the others.
 //! - A message that keeps failing is parked with the reason, and stays until a person releases it.
 //!
+//! An adapter may let one message stand for equal ones (of the same [`Envelope::id`] and repository) that were published before it was
+//! handed out. The journal has each of them.
+//!
 //! Deliberately not: exactly-once delivery, order between repositories, order of [`Work::Plan`] messages.
 
 use std::fmt;

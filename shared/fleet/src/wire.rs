@@ -1,7 +1,7 @@
 //! Messages as bytes: JSON, and what to make of bytes that can't be read.
 
-use lockflight_promotion::RepoId;
 use lockflight_promotion::message::{ENVELOPE_VERSION, Envelope};
+use lockflight_promotion::{MessageId, RepoId};
 use serde::Deserialize;
 
 use crate::Work;
@@ -82,6 +82,7 @@ struct OutlineBody {
 pub(crate) struct Encoded {
     pub(crate) work: Option<Work>,
     pub(crate) repo: RepoId,
+    pub(crate) id: MessageId,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -90,6 +91,7 @@ impl Encoded {
         Ok(Self {
             work: Work::of(envelope),
             repo: envelope.repo.id,
+            id: envelope.id.clone(),
             bytes: serde_json::to_vec(envelope)?,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockflight_promotion::MessageId;
 use lockflight_promotion::message::Envelope;
 use rusqlite::params;
 
@@ -44,16 +45,33 @@ impl Session {
         let now = self.clock().time_of_day();
         for message in messages {
             if let Some(work) = message.work {
-                self.insert(work, message.repo.get().cast_signed(), now, &message.bytes)?;
+                self.insert(
+                    work,
+                    message.repo.get().cast_signed(),
+                    Some(&message.id),
+                    now,
+                    &message.bytes,
+                )?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn insert(&mut self, work: Work, repo: i64, now: i64, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Puts a message on its queue, unless an equal one waits there that nobody has had yet: whoever takes that one looks at the world
+    /// later than now, so it stands for both. That keeps a storm of equal deliveries from becoming a storm of calls.
+    pub(super) fn insert(
+        &mut self,
+        work: Work,
+        repo: i64,
+        id: Option<&MessageId>,
+        now: i64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
         self.execute(
-            "INSERT INTO messages (work, repo, published_at, envelope) VALUES (?1, ?2, ?3, ?4)",
-            params![code(work), repo, now, bytes],
+            "INSERT INTO messages (work, repo, id, published_at, envelope) SELECT ?1, ?2, ?3, ?4, ?5
+             WHERE NOT EXISTS (SELECT 1 FROM messages
+                               WHERE work = ?1 AND repo = ?2 AND id = ?3 AND state = 0 AND receipt = 0)",
+            params![code(work), repo, id.map(MessageId::as_str), now, bytes],
         )?;
         self.touch(work);
         Ok(())

@@ -50,7 +50,7 @@ impl EmbeddedFleet {
             .store
             .run(move |session| {
                 let now = session.clock().time_of_day();
-                session.insert(work, repo.get().cast_signed(), now, &bytes)
+                session.insert(work, repo.get().cast_signed(), None, now, &bytes)
             })
             .await?)
     }

@@ -4,6 +4,7 @@ CREATE TABLE messages (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of publication
     work         INTEGER NOT NULL,                  -- 0 plan, 1 steps
     repo         INTEGER NOT NULL,
+    id           TEXT,                              -- the envelope's, where it can be read; not unique
     state        INTEGER NOT NULL DEFAULT 0,        -- 0 ready, 1 delayed, 2 in flight, 3 parked
     due_at       INTEGER NOT NULL DEFAULT 0,        -- delayed: when it is due; in flight: when it comes back; parked: since when
     published_at INTEGER NOT NULL,
@@ -16,6 +17,7 @@ CREATE TABLE messages (
 ) STRICT;
 
 CREATE INDEX messages_next ON messages (work, state, repo, seq);
+CREATE INDEX messages_id ON messages (id, repo);
 CREATE INDEX messages_due ON messages (state, due_at);
 
 CREATE TABLE journal (

@@ -23,12 +23,9 @@ async fn an_operation_that_fails_undoes_itself_and_nothing_else() {
         session.publish(&[message])?;
         session.execute("INSERT INTO no_such_table VALUES (1)", [])
     });
-    let published = [step(1, "before")];
-    let (first, broken, last) = tokio::join!(
-        world.fleet.publish(&published),
-        broken,
-        world.fleet.publish(&published)
-    );
+    let (before, after) = ([step(1, "before")], [step(1, "after")]);
+    let (first, broken, last) =
+        tokio::join!(world.fleet.publish(&before), broken, world.fleet.publish(&after));
     assert!(matches!(broken, Err(StoreError::Sqlite(_))), "{broken:?}");
     first.unwrap();
     last.unwrap();
@@ -44,6 +41,48 @@ async fn an_operation_that_fails_undoes_itself_and_nothing_else() {
     assert!(undone.await.is_err());
     let told = tokio::time::timeout(QUIET, world.fleet.changed(page[1].offset)).await;
     assert!(told.is_err());
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_has_had_yet_stands_for_equal_ones() {
+    let fleet = EmbeddedFleet::open_in_memory(EmbeddedOptions::default())
+        .await
+        .unwrap();
+    let equal = [
+        delivery(1, "d"),
+        delivery(1, "d"),
+        delivery(2, "d"),
+        delivery(1, "other"),
+    ];
+    fleet.publish(&equal).await.unwrap();
+    fleet.publish(&equal).await.unwrap();
+    assert_eq!(fleet.depth(Work::Plan).await.unwrap().ready, 3);
+    assert_eq!(
+        fleet.read(Offset::START, 100).await.unwrap().len(),
+        8,
+        "the journal has all"
+    );
+    // What is in a worker's hands may have been looked at already: an equal one is work again.
+    let in_hand = fleet.receive(Work::Plan).await.unwrap().unwrap();
+    fleet.publish(&[in_hand.envelope().clone()]).await.unwrap();
+    let depth = fleet.depth(Work::Plan).await.unwrap();
+    assert_eq!((depth.ready, depth.in_flight), (3, 1));
+}
+
+#[tokio::test]
+async fn what_waits_because_it_failed_stands_for_nothing_new() {
+    let fleet = EmbeddedFleet::open_in_memory(EmbeddedOptions::default())
+        .await
+        .unwrap();
+    let message = [delivery(1, "d")];
+    fleet.publish(&message).await.unwrap();
+    let in_hand = fleet.receive(Work::Plan).await.unwrap().unwrap();
+    let failed = in_hand.retry("no luck", Vec::new()).await.unwrap();
+    assert!(matches!(failed, crate::Retried::After(_)));
+    // A person who asks for it again gets it now.
+    fleet.publish(&message).await.unwrap();
+    let depth = fleet.depth(Work::Plan).await.unwrap();
+    assert_eq!((depth.ready, depth.delayed), (1, 1));
 }
 
 #[tokio::test]
