@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac as _};
 use http::request::Builder;
 use http::{HeaderMap, Request, StatusCode};
 use lockflight_fleet::embedded::{EmbeddedFleet, EmbeddedOptions};
-use lockflight_fleet::{Delivery as _, Queue as _, Settled, Work};
+use lockflight_fleet::{Delivery as _, Journal as _, Offset, Queue as _, Settled, Work};
 use lockflight_ingress::{IngressConfig, router};
 use lockflight_promotion::message::Envelope;
 use lockflight_runtime::{Health, Secret, Shutdown};
@@ -69,8 +69,9 @@ impl Ingress {
         self.send(request).await.status
     }
 
-    pub(crate) async fn queued(&self) -> u64 {
-        self.fleet.depth(Work::Plan).await.unwrap().ready
+    /// How many deliveries were stored. On the queue one may stand for equal ones, so it is the journal that is counted.
+    pub(crate) async fn stored(&self) -> usize {
+        self.fleet.read(Offset::START, 1_000).await.unwrap().len()
     }
 
     pub(crate) async fn take(&self) -> Envelope {

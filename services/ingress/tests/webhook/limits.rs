@@ -59,7 +59,7 @@ async fn a_delivery_over_the_network_is_stored() {
     let text = format!("{}content-length: {}\r\n\r\n{body}", head(&signature), body.len());
     let answered = answer(&mut connect(ingress.serve().await, &text).await).await;
     assert!(answered.starts_with("HTTP/1.1 202"), "{answered}");
-    assert_eq!(ingress.queued().await, 1);
+    assert_eq!(ingress.stored().await, 1);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_gigabyte_without_a_length_is_refused_at_the_cap_and_takes_no_memory()
     let grown = highest.saturating_sub(before);
     // Neighbours in this process hold bodies of the cap's size meanwhile.
     assert!(grown < 300 * 1024, "the process grew by {grown} KiB");
-    assert_eq!(ingress.queued().await, 0);
+    assert_eq!(ingress.stored().await, 0);
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_body_of_the_cap_is_read_and_its_signature_checked() {
         ingress.status_of(delivery("pull_request", body)).await,
         StatusCode::PAYLOAD_TOO_LARGE
     );
-    assert_eq!(ingress.queued().await, 1);
+    assert_eq!(ingress.stored().await, 1);
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_body_that_is_cut_off_or_too_slow_is_refused() {
     let mut slow = connect(address, &text).await;
     let answered = answer(&mut slow).await;
     assert!(answered.starts_with("HTTP/1.1 408"), "{answered}");
-    assert_eq!(ingress.queued().await, 0);
+    assert_eq!(ingress.stored().await, 0);
 }
 
 #[tokio::test]

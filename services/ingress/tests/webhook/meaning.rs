@@ -67,14 +67,15 @@ async fn the_trace_begins_here_whatever_the_sender_says() {
 #[tokio::test]
 async fn a_redelivery_is_published_again_under_the_same_id() {
     let ingress = start().await;
+    let mut ids = Vec::new();
     for _ in 0..2 {
         assert_eq!(
             ingress.status_of(pull_request(&merged())).await,
             StatusCode::ACCEPTED
         );
+        ids.push(ingress.take().await.id);
     }
-    assert_eq!(ingress.queued().await, 2);
-    assert_eq!(ingress.take().await.id, ingress.take().await.id);
+    assert_eq!(ids[0], ids[1]);
 }
 
 #[tokio::test]
@@ -103,7 +104,7 @@ async fn what_sets_nothing_off_is_accepted_and_not_published() {
         assert_eq!(answered.body["status"], "ignored", "{event}");
         assert_eq!(answered.body["delivery"], GUID);
     }
-    assert_eq!(ingress.queued().await, 0);
+    assert_eq!(ingress.stored().await, 0);
 }
 
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn a_ping_is_answered_with_a_pong() {
         (answered.status, &answered.body["status"]),
         (StatusCode::OK, &json!("pong"))
     );
-    assert_eq!(ingress.queued().await, 0);
+    assert_eq!(ingress.stored().await, 0);
 }
 
 #[tokio::test]
@@ -150,7 +151,7 @@ async fn a_form_with_the_payload_is_signed_as_a_whole_and_read() {
             "{fields:?}"
         );
     }
-    assert_eq!(ingress.queued().await, 0);
+    assert_eq!(ingress.stored().await, 1, "the one that was taken");
 }
 
 #[tokio::test]
@@ -215,7 +216,7 @@ async fn the_headers_have_to_be_as_github_sends_them() {
         HeaderValue::from_static("Application/JSON; charset=utf-8"),
     );
     assert_eq!(ingress.status_of(request).await, StatusCode::ACCEPTED);
-    assert_eq!(ingress.queued().await, 1);
+    assert_eq!(ingress.stored().await, 1);
 }
 
 #[tokio::test]
@@ -285,7 +286,7 @@ async fn a_body_that_is_no_json_or_of_another_event_is_refused() {
         );
         assert_eq!(answered.body["delivery"], GUID, "{name}");
     }
-    assert_eq!(ingress.queued().await, 0);
+    assert_eq!(ingress.stored().await, 0);
 }
 
 #[tokio::test]
@@ -305,7 +306,7 @@ async fn real_payloads_of_every_event_are_taken() {
         let merged = event == "pull_request"
             && payload["action"] == "closed"
             && payload["pull_request"]["merged"] == true;
-        expected += u64::from(merged);
+        expected += usize::from(merged);
         seen += 1;
         let answered = ingress.send(delivery(event, body)).await;
         let status = match (event, merged) {
@@ -316,7 +317,7 @@ async fn real_payloads_of_every_event_are_taken() {
         assert_eq!(answered.body["status"], status, "{name}: {}", answered.body);
     }
     assert!(seen > 20, "only {seen} payloads were found");
-    assert_eq!(ingress.queued().await, expected);
+    assert_eq!(ingress.stored().await, expected);
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn a_delivery_that_is_not_signed_right_is_refused_and_leaves_no_trace() {
             answered.body
         );
     }
-    assert_eq!(ingress.queued().await, 0);
+    assert_eq!(ingress.stored().await, 0);
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn during_a_rotation_both_secrets_count() {
             .unwrap();
         assert_eq!(ingress.status_of(request).await, status, "{secret:?}");
     }
-    assert_eq!(ingress.queued().await, 2);
+    assert_eq!(ingress.stored().await, 2);
 }
 
 #[tokio::test]

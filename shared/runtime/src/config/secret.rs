@@ -294,6 +294,9 @@ mod tests {
         let (secret, other) = (Secret::from_file(&path), Secret::from_file(&path));
         let count = Arc::new(AtomicUsize::new(0));
         let subscriber = tracing_subscriber::registry().with(Count(Arc::clone(&count)));
+        // With a single subscriber in the process, tracing asks the thread that first meets an event whether anybody listens: that may be
+        // a thread of another test, where nobody does. A second one makes it ask them all.
+        let _another = tracing::Dispatch::new(tracing_subscriber::registry());
         tracing::subscriber::with_default(subscriber, || {
             assert!(other.load().is_ok());
             assert_eq!(count.load(Ordering::Relaxed), 0);
