@@ -205,6 +205,36 @@ async fn the_second_identity_approves_the_commit_before_it_is_merged() {
 }
 
 #[tokio::test]
+async fn the_second_identity_never_approves_what_people_pushed() {
+    world(&LAB_APPROVED.replace("autoMerge: true", "autoMerge: false"))
+        .with_approver()
+        .run(async |world| {
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            let [lab] = world.promotions_of(change).await;
+            let ours = lab.head.sha;
+            world
+                .until("the approval", |forge| {
+                    let reviews = forge.pull_request(REPOSITORY, lab.number).unwrap().reviews;
+                    (reviews.len() == 1).then_some(())
+                })
+                .await;
+            let checkout = world.checkout(&lab.head.branch).await;
+            checkout.write("clusters/lab/checkout/values.yaml", "replicas: 4\n");
+            checkout.commit_all("Make it four").await;
+            checkout.push(&lab.head.branch).await;
+            world.redeliver_merge(change).await;
+            world.until_logged("has commits that are not ours").await;
+            world.quiet().await;
+            let reviews = world.pull_request(lab.number).reviews;
+            let approved: Vec<&str> = reviews.iter().map(|review| review.commit_id.as_str()).collect();
+            assert_eq!(approved, [ours.as_str()]);
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn without_a_second_identity_the_pull_request_waits_for_people_and_the_log_says_why() {
     world(&LAB_APPROVED.replace("autoMerge: true", "autoMerge: false"))
         .run(async |world| {

@@ -117,6 +117,60 @@ async fn what_people_push_before_a_kill_and_restart_stands() {
 }
 
 #[tokio::test]
+async fn a_pull_request_of_our_branch_into_another_one_is_not_taken_for_ours() {
+    world(LAB)
+        .run(async |world| {
+            let other = [("README.md", Some(&b"release"[..]))];
+            world
+                .forge
+                .commit_files(REPOSITORY, "release", &other, "Release")
+                .await
+                .unwrap();
+            let opening = RequestMatcher::rest(Method::POST, "/repos/*/*/pulls");
+            let held = world.forge.faults().hold(opening, HoldPoint::BeforeEffect);
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_held("the pull request", &held).await;
+            world.kill().await;
+            held.release();
+            let branches = world.promotion_branches();
+            let [branch] = branches.as_slice() else {
+                panic!("{branches:?}")
+            };
+            let theirs = world
+                .forge
+                .open_pull_request(
+                    REPOSITORY,
+                    branch,
+                    "release",
+                    "Straight to the release",
+                    "mallory",
+                )
+                .await
+                .unwrap();
+            world
+                .forge
+                .close_pull_request(REPOSITORY, theirs, "mallory")
+                .await
+                .unwrap();
+            world.restart().await;
+
+            let ours = world
+                .until("the pull request into main", |forge| {
+                    let mut pulls = forge.pull_requests(REPOSITORY).unwrap();
+                    pulls.retain(|pull| &pull.head.branch == branch && pull.base.branch == "main");
+                    pulls.pop()
+                })
+                .await;
+            let status = world.until_status(change, "success").await;
+            let said = status.description.unwrap();
+            assert!(said.starts_with(&format!("Opened #{} ", ours.number)), "{said}");
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_pull_request_that_a_person_closed_is_not_opened_again() {
     world(LAB)
         .run(async |world| {

@@ -12,7 +12,7 @@
 //! | labels, assignee | what the pull request has | adding twice is adding once |
 //! | comment | the signed tag that it begins with | the repository's lock |
 //! | status | the latest of our context | the last one counts |
-//! | approval | a review of ours on that very commit | it counts for that commit only |
+//! | approval | a review of ours on that very commit | only the commit that we made is approved |
 //! | merge | `merged` of the pull request | `sha`: only the commit that we made |
 //!
 //! # What may interleave

@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockflight_fleet::RepoLock;
 use lockflight_fleet::worker::{Done, Failure};
-use lockflight_forge::{MergeMethod, MergeOutcome, PullRequest, PullRequestState, RepoClient};
-use lockflight_promotion::CommitOid;
-use lockflight_promotion::message::{Envelope, MergeV1, Outcome, PromoteV1};
+use lockflight_forge::{MergeMethod, MergeOutcome, PullRequest, PullRequestState};
+use lockflight_promotion::message::{Envelope, MergeV1, Outcome};
 
+use crate::promote::is_of;
 use crate::{Executor, outcome};
 
 /// How long a merge that GitHub could not do just now is put aside.
@@ -31,6 +31,10 @@ impl<L: RepoLock> Executor<L> {
                 envelope,
                 Outcome::Merged { step, number },
             )]));
+        }
+        if !is_of(&pull_request, &promote.change, &promote.step) {
+            tracing::info!(pr.number = %number, "pull request {number} leads elsewhere now; merging it is left to people");
+            return Ok(Done::Ack(Vec::new()));
         }
         if pull_request.state == PullRequestState::Closed {
             return Ok(Done::Ack(vec![outcome(
@@ -79,14 +83,5 @@ impl<L: RepoLock> Executor<L> {
         let opened = Duration::from_secs(u64::try_from(pull_request.created_at).unwrap_or_default());
         let longest = LONGEST_WAIT.max(self.config.merge_poll);
         (now.saturating_sub(opened) / 10).clamp(self.config.merge_poll, longest)
-    }
-
-    /// The commit that the step makes: a function of the message, so it can be made again to compare.
-    async fn our_commit(&self, client: &RepoClient, promote: &PromoteV1) -> Result<CommitOid, Failure> {
-        let mirror = self.mirror(client).await?;
-        mirror
-            .fetch(&promote.change.branch, &promote.change.merged_as)
-            .await?;
-        Ok(mirror.commit(self.commit_spec(promote)).await?.oid)
     }
 }

@@ -9,7 +9,9 @@ use lockflight_forge::{
     ReviewState,
 };
 use lockflight_git::{CommitSpec, Mirror, PushOutcome, RefUpdate};
+use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, Phase, PromoteV1};
+use lockflight_promotion::plan::Step;
 use lockflight_promotion::text::marker::{self, Marker};
 use lockflight_promotion::text::{self, Links};
 use lockflight_promotion::{CommitOid, ErrorClass, MessageId};
@@ -31,7 +33,8 @@ impl<L: RepoLock> Executor<L> {
         let mut attempt = Attempt::start();
         let client = self.forge.repository(&change.repo).await?;
 
-        let known = client.find_pull_requests(&step.branch).await?;
+        let mut known = client.find_pull_requests(&step.branch).await?;
+        known.retain(|known| is_of(known, change, step));
         attempt.end("look");
         if let Some(merged) = known.iter().find(|known| known.merged) {
             let number = merged.number;
@@ -102,6 +105,16 @@ impl<L: RepoLock> Executor<L> {
             phases: attempt.phases,
         };
         follow.push(outcome(envelope, opened));
+        if (promote.approve || step.auto_merge)
+            && self.our_commit(&client, promote).await? != pull_request.head
+        {
+            tracing::info!(
+                pr.number = %pull_request.number,
+                "pull request {} has commits that are not ours; approving and merging it is left to people",
+                pull_request.number,
+            );
+            return Ok(Done::Ack(follow));
+        }
         if promote.approve {
             self.approve(promote, &pull_request).await?;
         }
@@ -223,10 +236,9 @@ impl<L: RepoLock> Executor<L> {
             CreatePullRequest::NoCommitsBetween => Ok(None),
             CreatePullRequest::AlreadyExists => {
                 let found = client.find_pull_requests(&step.branch).await?;
-                match found
-                    .into_iter()
-                    .find(|found| found.state == PullRequestState::Open)
-                {
+                let is_open =
+                    |found: &PullRequest| found.state == PullRequestState::Open && is_of(found, change, step);
+                match found.into_iter().find(is_open) {
                     Some(pull_request) => Ok(Some((pull_request, true))),
                     None => Err(Failure::new(
                         ErrorClass::Retry,
@@ -240,7 +252,20 @@ impl<L: RepoLock> Executor<L> {
         }
     }
 
-    /// Has the second identity approve exactly the commit that the pull request showed.
+    /// The commit that the step makes: a function of the message, so it can be made again to compare.
+    pub(crate) async fn our_commit(
+        &self,
+        client: &RepoClient,
+        promote: &PromoteV1,
+    ) -> Result<CommitOid, Failure> {
+        let mirror = self.mirror(client).await?;
+        mirror
+            .fetch(&promote.change.branch, &promote.change.merged_as)
+            .await?;
+        Ok(mirror.commit(self.commit_spec(promote)).await?.oid)
+    }
+
+    /// Has the second identity approve the head of the pull request, which is the commit that we made.
     async fn approve(&self, promote: &PromoteV1, pull_request: &PullRequest) -> Result<(), Failure> {
         let Some(approver) = &self.approver else {
             tracing::warn!(
@@ -272,6 +297,17 @@ impl<L: RepoLock> Executor<L> {
         }
         Ok(())
     }
+}
+
+/// Whether a pull request is that of a step: from the step's branch of this very repository, into the branch of the change. A branch of
+/// a fork may bear the same name, and people may open another pull request from ours.
+pub(crate) fn is_of(pull_request: &PullRequest, change: &Change, step: &Step) -> bool {
+    pull_request.head_branch == step.branch.as_str()
+        && pull_request
+            .head_repo
+            .as_ref()
+            .is_some_and(|repo| repo.id == change.repo.id)
+        && pull_request.base_branch == change.branch
 }
 
 /// Adds what label and assignee are missing. That an author can't be assigned stops nothing.

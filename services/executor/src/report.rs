@@ -11,6 +11,7 @@ use lockflight_promotion::text::status;
 use lockflight_promotion::{ErrorClass, PrNumber};
 
 use crate::assess::{Assessment, assess};
+use crate::promote::is_of;
 use crate::{Executor, outcome};
 
 impl<L: RepoLock> Executor<L> {
@@ -72,12 +73,13 @@ impl<L: RepoLock> Executor<L> {
         let mut found = Vec::new();
         let mut unopened = Vec::new();
         for step in steps {
-            let listed = recent
-                .iter()
-                .find(|recent| recent.head_branch == step.branch.as_str());
+            let listed = recent.iter().find(|recent| is_of(recent, change, step));
             let pull_request = match listed {
                 Some(pull_request) => Some(pull_request.clone()),
-                None => client.find_pull_requests(&step.branch).await?.into_iter().next(),
+                None => {
+                    let older = client.find_pull_requests(&step.branch).await?;
+                    older.into_iter().find(|older| is_of(older, change, step))
+                }
             };
             match pull_request {
                 Some(pull_request) => found.push((pull_request, step)),

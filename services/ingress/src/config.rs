@@ -69,7 +69,11 @@ impl IngressConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), IngressError> {
+    /// Finds out whether the configuration makes sense. The secrets are not read.
+    ///
+    /// # Errors
+    /// When there is not one secret or two, the path can't be served, or the limits contradict each other.
+    pub fn check(&self) -> Result<(), IngressError> {
         if !(1..=2).contains(&self.secrets.len()) {
             return Err(IngressError::Secrets(self.secrets.len()));
         }

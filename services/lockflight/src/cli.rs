@@ -19,7 +19,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 
     /// What to log on stderr: a level, or a filter such as `info,lockflight_git=debug`.
-    #[arg(long, global = true, value_name = "FILTER", env = "LOCKFLIGHT_LOG__FILTER")]
+    #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 }
 
@@ -58,7 +58,8 @@ pub(crate) struct SandboxArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Keep repositories and state in this directory, in place of a temporary one that is removed at the end.
+    /// Keep repositories and state in this directory, in place of a temporary one that is removed at the end. Take a new one each
+    /// time.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }

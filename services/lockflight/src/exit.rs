@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use lockflight_runtime::shutdown::Signal;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -15,8 +17,8 @@ pub(crate) enum Exit {
     NotFound,
     /// Some of it worked, some did not.
     Partial,
-    /// A signal ended it.
-    Interrupted,
+    /// A signal ended it before it was done.
+    Interrupted(Signal),
 }
 
 impl From<Exit> for ExitCode {
@@ -28,7 +30,7 @@ impl From<Exit> for ExitCode {
             Exit::Invalid => 4,
             Exit::NotFound => 5,
             Exit::Partial => 8,
-            Exit::Interrupted => 130,
+            Exit::Interrupted(signal) => signal.exit_code(),
         })
     }
 }

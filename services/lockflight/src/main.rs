@@ -26,11 +26,26 @@ fn main() -> ExitCode {
     };
     match ended {
         Ok(exit) => exit.into(),
+        // Whoever read our output has had enough, as `head` has.
+        Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
             complain(&error);
             Exit::Failed.into()
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is = |kind: std::io::ErrorKind| kind == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| is(error.kind()))
+            || cause
+                .downcast_ref::<serde_json::Error>()
+                .and_then(serde_json::Error::io_error_kind)
+                .is_some_and(is)
+    })
 }
 
 /// The one place that prints why a command failed: what, then each cause on a line of its own.

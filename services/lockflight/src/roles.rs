@@ -52,6 +52,7 @@ pub(crate) struct Roles {
 
 /// Finds out whether [`start`] would take the configuration, as far as that can be told without doing anything.
 pub(crate) fn check(config: RolesConfig) -> anyhow::Result<()> {
+    config.ingress.check().context("[webhook] can't be used")?;
     connections(config.forge, config.approver).map(drop)
 }
 

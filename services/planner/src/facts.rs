@@ -46,9 +46,17 @@ pub(crate) async fn read(
     number: PrNumber,
 ) -> Result<Reading, Failure> {
     let mut phases = Phases::start();
-    let client = forge.repository(repo).await?;
+    let mut client = forge.repository(repo).await?;
     let pull_request = client.pull_request(number).await?;
     phases.end("read_pull_request");
+    if pull_request.base_repo.name != repo.name {
+        // It was renamed after the message was sent.
+        let renamed = Repository {
+            name: pull_request.base_repo.name.clone(),
+            ..repo.clone()
+        };
+        client = forge.repository(&renamed).await?;
+    }
     if !pull_request.merged {
         return Ok(Reading::Nothing {
             reason: format!("pull request {number} is not merged"),
@@ -161,6 +169,14 @@ async fn change(
 /// The way that the change has come so far. A marker is believed only if we signed it for this very branch; the unsigned one of
 /// Telefonistka is for display, and so is all that is made of it.
 fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequest) -> Lineage {
+    // A fork's branch may bear the name of one of ours, and its body may hold a copy of a marker.
+    if pull_request
+        .head_repo
+        .as_ref()
+        .is_none_or(|head| head.id != repo.id)
+    {
+        return Lineage::default();
+    }
     match marker::read(
         marker_keys,
         repo.id,

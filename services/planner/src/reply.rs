@@ -27,7 +27,7 @@ pub(crate) fn messages(cause: &Envelope, change: &Change, plan: Plan) -> Vec<Env
             cause,
             change,
             Report::Nothing {
-                reason: why_nothing(&plan),
+                reason: why_nothing(change, &plan),
             },
         )];
     }
@@ -100,8 +100,10 @@ pub(crate) fn broken_policy(change: &Change, errors: &PolicyErrors, links: &Link
 }
 
 /// Why a plan has no steps; completes "Nothing to promote: ".
-fn why_nothing(plan: &Plan) -> String {
-    if plan.matched_paths == 0 {
+fn why_nothing(change: &Change, plan: &Plan) -> String {
+    if plan.matched_paths == 0 && change.lineage.origin.is_some() {
+        "no flow leads on from here, the change is at the end of its way".to_owned()
+    } else if plan.matched_paths == 0 {
         "no changed file lies in a component of any flow".to_owned()
     } else if plan.skipped.is_empty() {
         "every target already has this content".to_owned()

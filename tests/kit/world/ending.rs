@@ -26,11 +26,11 @@ impl World {
     }
 
     fn assert_nothing_is_there_twice(&self) {
-        let mut branches: BTreeMap<String, u64> = BTreeMap::new();
+        let mut branches: BTreeMap<(String, String), u64> = BTreeMap::new();
         for promotion in self.promotions() {
-            let (number, branch) = (promotion.number, promotion.head.branch);
-            if let Some(other) = branches.insert(branch.clone(), number) {
-                panic!("{branch} has two pull requests, #{other} and #{number}");
+            let (number, branch, base) = (promotion.number, promotion.head.branch, promotion.base.branch);
+            if let Some(other) = branches.insert((branch.clone(), base.clone()), number) {
+                panic!("{branch} has two pull requests into {base}, #{other} and #{number}");
             }
         }
         for pull in self

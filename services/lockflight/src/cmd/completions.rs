@@ -1,5 +1,7 @@
 //! `lockflight completions`.
 
+use std::io::Write as _;
+
 use clap::CommandFactory as _;
 
 use crate::cli::Cli;
@@ -7,6 +9,9 @@ use crate::exit::Exit;
 
 /// Prints the completion script of `shell` on stdout.
 pub(crate) fn run(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
-    clap_complete::generate(shell, &mut Cli::command(), "lockflight", &mut std::io::stdout());
+    // Made whole first: the generator panics when its reader has gone.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "lockflight", &mut script);
+    std::io::stdout().write_all(&script)?;
     Ok(Exit::Success)
 }

@@ -14,26 +14,27 @@ use crate::offline::{Offline, OfflineError};
 
 /// Prints what a change would lead to.
 pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
-    let repo = LocalRepository::open(&args.repo)?;
-    let resolve = |rev: &str| match repo.resolve(rev) {
-        Err(error @ LocalError::NoSuchRevision { .. }) => Err((Exit::NotFound, anyhow::Error::from(error))),
-        Err(error) => Err((Exit::Failed, error.into())),
-        Ok(commit) => Ok(commit),
+    let repo = match LocalRepository::open(&args.repo) {
+        Err(error @ LocalError::NotARepository { .. }) => return Ok(not_found(error.into())),
+        opened => opened?,
     };
-    let (base, head) = match (resolve(&args.base), resolve(&args.head)) {
-        (Ok(base), Ok(head)) => (base, head),
-        (Err((exit, error)), _) | (_, Err((exit, error))) => {
-            crate::complain(&error);
-            return Ok(exit);
+    let (base, head) = match (repo.resolve(&args.base), repo.resolve(&args.head)) {
+        (Err(error @ LocalError::NoSuchRevision { .. }), _)
+        | (_, Err(error @ LocalError::NoSuchRevision { .. })) => {
+            return Ok(not_found(error.into()));
         }
+        (base, head) => (base?, head?),
     };
     let offline = Offline::new(&repo, base, head.clone(), args.labels.iter().cloned().collect());
-    let planned = offline.policy().and_then(|policy| match policy {
-        Some(policy) => offline.plan(&policy),
-        None => {
-            Err(anyhow::anyhow!("there is no {TELEFONISTKA_FILE} at {head}, so nothing is promoted").into())
+    let planned = match offline.policy() {
+        Ok(None) => {
+            return Ok(not_found(anyhow::anyhow!(
+                "there is no {TELEFONISTKA_FILE} at {head}, so nothing is promoted"
+            )));
         }
-    });
+        Ok(Some(policy)) => offline.plan(&policy),
+        Err(error) => Err(error),
+    };
     let plan = match planned {
         Ok(plan) => plan,
         Err(OfflineError::Policy(errors)) => {
@@ -56,6 +57,11 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         PlanFormat::Table => table(&plan, &steps, &mut out)?,
     }
     Ok(Exit::Success)
+}
+
+fn not_found(error: anyhow::Error) -> Exit {
+    crate::complain(&error);
+    Exit::NotFound
 }
 
 type Previewed<'p> = (&'p Step, anyhow::Result<Committed>);

@@ -6,13 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use lockflight_fleet::Schedule;
 use lockflight_fleet::embedded::EmbeddedOptions;
 use lockflight_forge::{Auth, ForgeConfig};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::IngressConfig;
 use lockflight_promotion::text::marker::MarkerKey;
+use lockflight_runtime::config::process_env;
 use lockflight_runtime::telemetry::LogConfig;
 use lockflight_runtime::{Secret, Shutdown, telemetry};
 use lockflight_sandbox::{App, AppOptions, Forge, ForgeOptions, HookTarget};
@@ -30,7 +31,11 @@ const VIEWER: &str = "you";
 pub(crate) fn run(args: &SandboxArgs, log: Option<&str>) -> anyhow::Result<Exit> {
     let started = Instant::now();
     // Progress is told on its own; the log is for what is unexpected.
-    let filter = Some(log.unwrap_or("warn").to_owned());
+    let variable = process_env()?
+        .into_iter()
+        .find(|(name, _)| name == "LOCKFLIGHT_LOG__FILTER");
+    let filter = log.map(str::to_owned).or(variable.map(|(_, filter)| filter));
+    let filter = Some(filter.unwrap_or_else(|| "warn".to_owned()));
     let _telemetry = telemetry::init(&LogConfig {
         filter,
         ..LogConfig::default()
@@ -46,6 +51,9 @@ pub(crate) fn run(args: &SandboxArgs, log: Option<&str>) -> anyhow::Result<Exit>
     exit
 }
 
+/// The directory of the forge in the sandbox's.
+const FORGE: &str = "forge";
+
 /// Where repositories and state lie.
 enum Directory {
     Kept(PathBuf),
@@ -56,6 +64,12 @@ impl Directory {
     fn new(kept: Option<&Path>) -> anyhow::Result<Self> {
         match kept {
             Some(path) => {
+                if path.join(FORGE).exists() {
+                    bail!(
+                        "{} holds an earlier sandbox; give a new directory",
+                        path.display()
+                    );
+                }
                 std::fs::create_dir_all(path).with_context(|| format!("{} can't be made", path.display()))?;
                 Ok(Self::Kept(path.to_owned()))
             }
@@ -82,7 +96,7 @@ async fn sandbox(args: &SandboxArgs, directory: &Path, started: Instant) -> anyh
     let forge = Forge::start(ForgeOptions {
         listen: args.listen,
         viewer: VIEWER.to_owned(),
-        ..ForgeOptions::new(directory.join("forge"))
+        ..ForgeOptions::new(directory.join(FORGE))
     })
     .await
     .context("the sandbox forge can't be started")?;
@@ -113,10 +127,9 @@ async fn sandbox(args: &SandboxArgs, directory: &Path, started: Instant) -> anyh
     let drained = shutdown.drain(roles::DRAIN).await?;
     roles.fleet.stop().await;
     forge.shutdown().await;
-    Ok(if drained.signal.is_some() && args.once {
-        Exit::Interrupted
-    } else {
-        exit
+    Ok(match drained.signal {
+        Some(signal) if args.once => Exit::Interrupted(signal),
+        _ => exit,
     })
 }
 

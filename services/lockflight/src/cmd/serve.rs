@@ -1,5 +1,7 @@
 //! `lockflight serve`.
 
+use std::io::Write as _;
+
 use anyhow::Context as _;
 use lockflight_runtime::config::{Loaded, Sources, load, process_env};
 use lockflight_runtime::{Shutdown, telemetry};
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &ServeArgs, log: Option<&str>) -> anyhow::Result<Exit> {
     if args.check_config {
         let _inside = runtime.enter();
         roles::check(roles)?;
-        tracing::info!("the configuration can be used");
+        writeln!(std::io::stdout(), "the configuration can be used")?;
         return Ok(Exit::Success);
     }
     runtime.block_on(async {

@@ -190,7 +190,10 @@ async fn choose(forge: &Forge, name: &str, base: &CommitOid) -> anyhow::Result<S
     }
     match best {
         Some((reach, component)) if reach > 0 => Ok(format!("{component}/{FILE}")),
-        _ => bail!("no directory of the repository is a component of a flow in its {TELEFONISTKA_FILE}"),
+        _ => bail!(
+            "the repository has no component to try: it takes a directory below a sourcePath of its {TELEFONISTKA_FILE}, of a flow \
+             that asks for no label, without submodules and without symlinks that lead out of it"
+        ),
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) const ZERO_OID: &str = "0000000000000000000000000000000000000000";
 #[non_exhaustive]
 pub enum GitError {
     /// The program could not be started.
-    #[error("could not start `git`; install git 2.38 or later and put it on PATH")]
+    #[error("could not start `git`; install git 2.39 or newer (on Debian: apt-get install git)")]
     Start(#[source] std::io::Error),
     /// The pipes to the program broke.
     #[error("lost the connection to `git {command}`")]
