@@ -1,20 +1,25 @@
 //! What a merged pull request changed on its base branch.
 //!
 //! GitHub tells which commit a pull request was merged as, but not how. A merge commit and a squash changed what lies between that
-//! commit and its first parent; a rebase put N commits there. Both are tried, and GitHub's own count of changed files decides; where
-//! it decides nothing, its list of files does. No way of merging is ever assumed.
+//! commit and its first parent; a rebase put N commits there. A merge commit and a pull request of one commit leave one way, which
+//! GitHub's own count of changed files has to confirm. Where two ways differ, a count may fit the wrong one by coincidence, so
+//! GitHub's list of files decides. No way of merging is ever assumed.
 
 use std::collections::BTreeSet;
 
 use git2::{Delta, Diff, DiffFindOptions, DiffOptions, ErrorCode, Oid, Repository, Tree};
 use lockflight_promotion::{CommitOid, ErrorClass};
 
+use crate::extent::{self, MOST_FILES};
 use crate::mirror::MirrorFailure;
 use crate::read::{ReadError, commit_oid, find_commit, find_tree, oid};
 
 /// Above these, renames are not looked for by content: it would read every added and deleted file.
 const MOST_RENAME_CANDIDATES: usize = 2_000;
 const MOST_RENAME_BYTES: usize = 64 << 20;
+
+/// The most files of a pull request that GitHub lists: <https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files>.
+const MOST_LISTED: u64 = 3_000;
 
 /// What GitHub says of a merged pull request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +46,7 @@ pub enum ChangedPaths {
         /// The commit that the base branch stood at before; none if it had none.
         before: Option<CommitOid>,
     },
-    /// The count of files fits no way of merging, or several that differ. List the pull request's files and ask again with them.
+    /// There are two ways of merging that differ, or the count of files does not fit the only one. List the pull request's files and ask again with them.
     NeedsFileList,
 }
 
@@ -124,18 +129,26 @@ pub(crate) fn changed_paths(
     }
 
     let Some(files) = &request.files else {
-        let mut fitting = Vec::new();
-        for candidate in &candidates {
-            if fits(repo, candidate.old.as_ref(), &new, request.changed_files)? {
-                fitting.push(candidate);
+        return match candidates.as_slice() {
+            [only]
+                if fits(repo, only.old.as_ref(), &new, request.changed_files)?
+                    || is_merge_of(repo, &merged, request)? =>
+            {
+                known(only)
             }
-        }
-        return match fitting.as_slice() {
-            [one] => known(one),
-            [] if is_merge_of(repo, &merged, request)? => match candidates.first() {
-                Some(merge) => known(merge),
-                None => Ok(ChangedPaths::NeedsFileList),
-            },
+            // GitHub lists no more than that, so the count has to do; that so large a one fits by chance is not to be expected.
+            several if request.changed_files > MOST_LISTED => {
+                let mut fitting = Vec::new();
+                for way in several {
+                    if fits(repo, way.old.as_ref(), &new, request.changed_files)? {
+                        fitting.push(way);
+                    }
+                }
+                match fitting.as_slice() {
+                    [only] => known(only),
+                    _ => Ok(ChangedPaths::NeedsFileList),
+                }
+            }
             _ => Ok(ChangedPaths::NeedsFileList),
         };
     };
@@ -145,15 +158,15 @@ pub(crate) fn changed_paths(
             changed_files: request.changed_files,
         });
     }
-    arbitrate(request, files, &candidates, merged.parent_count())
+    arbitrate(request, files, &candidates)
 }
 
-/// Lets the list of files decide.
+/// Lets the list of files decide: the way whose paths are the list; else, since the base branch may have had a part of the pull request
+/// already, the only way there is, or the list itself.
 fn arbitrate(
     request: &MergedPullRequest,
     files: &[(String, Option<String>)],
     candidates: &[Candidate<'_>],
-    parents: usize,
 ) -> Result<ChangedPaths, ChangedPathsError> {
     let names: BTreeSet<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     // A previous name may also be that of a file that was copied and is unchanged itself.
@@ -169,14 +182,24 @@ fn arbitrate(
     };
     let complete = |candidate: &&Candidate<'_>| names.iter().all(|name| candidate.paths.contains(*name));
     let moved = |candidate: &&Candidate<'_>| previous.iter().all(|name| candidate.paths.contains(*name));
-    let explained: Vec<_> = candidates.iter().filter(listed).filter(complete).collect();
+    let possible: Vec<_> = candidates.iter().filter(listed).collect();
+    let explained: Vec<_> = possible.iter().copied().filter(complete).collect();
     // No two candidates have the same paths, so at most one has all of these.
     let exact = explained.iter().copied().find(|candidate| moved(candidate));
-    match (exact, explained.as_slice(), candidates) {
+    match (exact, explained.as_slice(), possible.as_slice()) {
         (Some(one), ..) => known(one),
         (None, [one], _) => known(one),
-        // With one way only, less than the list is right: the base branch had the rest already.
-        (None, [], [only]) if (parents > 1 || request.commits <= 1) && listed(&only) => known(only),
+        (None, [], [one]) if candidates.len() == 1 => known(one),
+        // The base branch had a part already, or a rebase left out what was empty: which commits are the pull request's can't be told. What it
+        // touched can: that is what GitHub lists. A path too many does no harm, since what is equal at its targets is not promoted.
+        (None, [], [_, ..]) => Ok(ChangedPaths::Known {
+            paths: names.union(&previous).map(|path| (*path).to_owned()).collect(),
+            before: candidates
+                .last()
+                .and_then(|way| way.before)
+                .map(commit_oid)
+                .transpose()?,
+        }),
         _ => Err(ChangedPathsError::Unexplained {
             merged_as: request.merged_as.clone(),
             commits: request.commits,
@@ -353,6 +376,7 @@ fn diff<'r>(
     old: Option<&Tree<'_>>,
     new: Option<&Tree<'_>>,
 ) -> Result<Diff<'r>, ReadError> {
+    extent::check(repo, old, new, MOST_FILES)?;
     let mut options = DiffOptions::new();
     // A file that became a symlink is one changed file, as it is for git and GitHub.
     options

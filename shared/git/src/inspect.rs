@@ -1,16 +1,38 @@
 //! Looking through what is about to travel.
+//!
+//! A few small trees, each of which stands in the next one many times, are more paths than can be looked at. So a tree in which nothing
+//! depends on its place is looked through once, and there is a limit for all others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use git2::{Oid, Repository};
 use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, TreeOid};
 
+use crate::extent::DEEPEST;
 use crate::mirror::MirrorFailure;
 use crate::read::{self, DIRECTORY, KIND, REGULAR, ReadError, SUBMODULE, SYMLINK, find_tree, oid};
 
 /// The longest symlink target that Linux takes (`PATH_MAX`), in bytes.
 const LONGEST_TARGET: u64 = 4096;
+
+/// The longest path that [`PathInRepo`] takes, in bytes.
+const LONGEST_PATH: usize = 4096;
+
+/// What one inspection looks at, at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Entries of trees.
+    pub(crate) entries: u64,
+    /// Bytes of symlinks' targets.
+    pub(crate) targets: usize,
+}
+
+/// Far more than any component has, and looked through in seconds.
+pub(crate) const LIMITS: Limits = Limits {
+    entries: 1_000_000,
+    targets: 16 << 20,
+};
 
 /// Something that must not travel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +88,15 @@ pub(crate) fn inspect(
     commit: &CommitOid,
     sync: &[(PathInRepo, Option<TreeOid>)],
 ) -> Result<(), InspectError> {
+    inspect_within(repo, commit, sync, LIMITS)
+}
+
+pub(crate) fn inspect_within(
+    repo: &Repository,
+    commit: &CommitOid,
+    sync: &[(PathInRepo, Option<TreeOid>)],
+    limits: Limits,
+) -> Result<(), InspectError> {
     // One source usually goes to many targets.
     let components: BTreeSet<(&PathInRepo, &TreeOid)> = sync
         .iter()
@@ -73,6 +104,8 @@ pub(crate) fn inspect(
         .collect();
     let places: Vec<PathInRepo> = components.iter().map(|(from, _)| (*from).clone()).collect();
     let standing = read::entries(repo, commit, &places)?;
+    let mut left = limits;
+    let mut plain = HashMap::new();
     for (from, tree) in components {
         if standing.get(from) != Some(&Entry::Tree(tree.clone())) {
             return Err(InspectError::Mismatch {
@@ -85,6 +118,9 @@ pub(crate) fn inspect(
             repo,
             from,
             links: Vec::new(),
+            limits,
+            left: &mut left,
+            plain: &mut plain,
         };
         component.walk(oid(tree.as_str())?, &mut Vec::new())?;
         component.check_links()?;
@@ -95,11 +131,16 @@ pub(crate) fn inspect(
 /// A path inside a component, name by name.
 type Names = Vec<Vec<u8>>;
 
-struct Component<'r> {
-    repo: &'r Repository,
-    from: &'r PathInRepo,
+struct Component<'a> {
+    repo: &'a Repository,
+    from: &'a PathInRepo,
     /// Each symlink's path inside the component and its target.
     links: Vec<(Names, Vec<u8>)>,
+    limits: Limits,
+    /// What is left of the limits for this inspection.
+    left: &'a mut Limits,
+    /// Trees that may travel wherever they stand, as long as their paths are not over-long, with the bytes of the longest one inside.
+    plain: &'a mut HashMap<Oid, usize>,
 }
 
 impl Component<'_> {
@@ -119,17 +160,44 @@ impl Component<'_> {
         })
     }
 
-    fn walk(&mut self, tree: Oid, at: &mut Names) -> Result<(), InspectError> {
-        let tree = find_tree(self.repo, tree)?;
-        for entry in tree.iter() {
+    /// Looks through a tree. Returns the bytes of the longest path inside when nothing in it depends on its place.
+    fn walk(&mut self, tree: Oid, at: &mut Names) -> Result<Option<usize>, InspectError> {
+        if let Some(longest) = self.plain.get(&tree) {
+            // With the slash between.
+            if self.shown(at).len() + 1 + longest <= LONGEST_PATH {
+                return Ok(Some(*longest));
+            }
+        }
+        if at.len() > DEEPEST {
+            return Err(self.refuse(
+                at,
+                format!("it lies below more than {DEEPEST} directories; put it higher"),
+            ));
+        }
+        let mut longest = Some(0);
+        for entry in &find_tree(self.repo, tree)? {
+            self.left.entries = self.left.entries.checked_sub(1).ok_or_else(|| {
+                self.too_much(format!(
+                    "what travels with it has more than {} files and directories",
+                    self.limits.entries
+                ))
+            })?;
             at.push(entry.name_bytes().to_vec());
             self.check_name(at)?;
-            match entry.filemode_raw() & KIND {
-                REGULAR => {}
-                DIRECTORY => self.walk(entry.id(), at)?,
+            let own = String::from_utf8_lossy(entry.name_bytes()).len();
+            let length = match entry.filemode_raw() & KIND {
+                REGULAR => Some(own),
+                DIRECTORY => self.walk(entry.id(), at)?.map(|inside| own + 1 + inside),
                 SYMLINK => {
                     let target = self.target(entry.id(), at)?;
+                    self.left.targets = self.left.targets.checked_sub(target.len()).ok_or_else(|| {
+                        self.too_much(format!(
+                            "the targets of the symlinks that travel with it have more than {} bytes",
+                            self.limits.targets
+                        ))
+                    })?;
                     self.links.push((at.clone(), target));
+                    None
                 }
                 SUBMODULE => {
                     return Err(self.refuse(
@@ -138,10 +206,21 @@ impl Component<'_> {
                     ));
                 }
                 _ => return Err(self.refuse(at, "its file mode is none that git knows")),
-            }
+            };
+            longest = longest.zip(length).map(|(one, other)| one.max(other));
             at.pop();
         }
-        Ok(())
+        if let Some(longest) = longest {
+            self.plain.insert(tree, longest);
+        }
+        Ok(longest)
+    }
+
+    fn too_much(&self, what: String) -> InspectError {
+        InspectError::Unsafe(Unsafe {
+            path: self.from.to_string(),
+            reason: format!("{what}, which is too much to look through; split it into smaller components"),
+        })
     }
 
     /// A name that is not UTF-8 may travel, since it is never used as text; the rules are then applied to its readable part.
@@ -200,17 +279,21 @@ fn stays_inside(at: &[Vec<u8>], target: &[u8], links: &BTreeSet<&[Vec<u8>]>) -> 
         return false;
     }
     let mut here: Names = at.get(..at.len().saturating_sub(1)).unwrap_or_default().to_vec();
+    let mut through_a_link =
+        (1..=here.len()).any(|length| here.get(..length).is_some_and(|prefix| links.contains(prefix)));
     for name in target.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
             b".." => {
-                let through_a_link = (1..=here.len())
-                    .any(|length| here.get(..length).is_some_and(|prefix| links.contains(prefix)));
                 if through_a_link || here.pop().is_none() {
                     return false;
                 }
             }
-            name => here.push(name.to_vec()),
+            name => {
+                here.push(name.to_vec());
+                // Never undone: nothing goes up from below a symlink.
+                through_a_link = through_a_link || links.contains(here.as_slice());
+            }
         }
     }
     true

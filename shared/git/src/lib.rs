@@ -14,6 +14,7 @@
 mod blocking;
 mod changed;
 mod commit;
+mod extent;
 mod fetch;
 mod inspect;
 mod local;

@@ -138,6 +138,16 @@ impl Mirror {
         Ok(self.commit_info(commit).await?.parents.into_iter().next())
     }
 
+    /// Whether `commit` is `of` or comes after it, by any line of parents.
+    ///
+    /// # Errors
+    /// When either was not fetched, or the history cannot be read.
+    pub async fn is_descendant(&self, commit: &CommitOid, of: &CommitOid) -> Result<bool, ReadError> {
+        let (commit, of) = (commit.clone(), of.clone());
+        self.read(move |repo| read::is_descendant(repo, &commit, &of))
+            .await
+    }
+
     /// The tree, parents and date of `commit`.
     ///
     /// # Errors

@@ -47,6 +47,14 @@ pub enum ReadError {
     /// A 64-digit id.
     #[error("object id {0} is a SHA-256 one; only SHA-1 repositories are supported")]
     ObjectFormat(String),
+    /// More files differ than are looked at, or directories lie in each other too deep.
+    #[error(
+        "more than {most} files differ, or directories lie in each other too deep; promote it in smaller pull requests"
+    )]
+    TooManyFiles {
+        /// The limit.
+        most: u64,
+    },
     /// The file is larger than the caller takes.
     #[error("{path} has {size} bytes; at most {max} are accepted")]
     TooBig {
@@ -88,9 +96,11 @@ impl ReadError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::Open(_) | Self::NotFetched(_) | Self::Damaged { .. } => ErrorClass::Retry,
-            Self::ObjectFormat(_) | Self::TooBig { .. } | Self::Symlink { .. } | Self::NotAFile { .. } => {
-                ErrorClass::User
-            }
+            Self::ObjectFormat(_)
+            | Self::TooManyFiles { .. }
+            | Self::TooBig { .. }
+            | Self::Symlink { .. }
+            | Self::NotAFile { .. } => ErrorClass::User,
         }
     }
 
@@ -154,6 +164,19 @@ pub(crate) fn commit_info(repo: &Repository, commit: &CommitOid) -> Result<Commi
         parents: commit.parent_ids().map(commit_oid).collect::<Result<_, _>>()?,
         committed_at: commit.committer().when().seconds(),
     })
+}
+
+pub(crate) fn is_descendant(
+    repo: &Repository,
+    commit: &CommitOid,
+    of: &CommitOid,
+) -> Result<bool, ReadError> {
+    let (commit, of) = (find_commit(repo, commit)?.id(), find_commit(repo, of)?.id());
+    if commit == of {
+        return Ok(true);
+    }
+    repo.graph_descendant_of(commit, of)
+        .map_err(ReadError::damaged(|| "the history"))
 }
 
 /// An entry of a tree: its raw mode and what it points to.

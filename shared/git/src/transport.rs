@@ -2,7 +2,8 @@
 //!
 //! Guarantees: every child has the same fixed environment and no other; it reads no configuration of the system, the user or the
 //! network, runs no hook, asks nobody anything, and speaks only the protocols that were allowed. The token is in the child's
-//! environment alone: never in an argument, an address, a file, a log or an error. A branch name or address cannot be taken for an option.
+//! environment alone: never in an argument, an address, a file, a log or an error, and goes to no other host than that of the address,
+//! since no redirect is followed. A branch name or address cannot be taken for an option.
 //! A child that takes too long, or whose caller went away, is killed together with everything that it started.
 //!
 //! Tested in `tests/secrets.rs`: `the_token_is_in_no_argument_and_no_error`, `a_child_that_hangs_is_killed_with_all_it_started`.
@@ -27,8 +28,8 @@ use crate::mirrors::{Credentials, MirrorsConfig, PlainHttp, Remote};
 use crate::push::{PushError, RefUpdate, Report};
 use crate::transport_error::TransportError;
 
-/// At most this much of a child's output is kept; the rest is read and dropped.
-const MOST_OUTPUT: u64 = 1 << 20;
+/// At most this many bytes of each of a child's outputs are kept; the rest is read and dropped.
+const MOST_OUTPUT: usize = 1 << 20;
 
 /// How children are started.
 #[derive(Debug)]
@@ -49,6 +50,21 @@ enum Place<'a> {
     Mirror(&'a Path),
     /// In no repository.
     Nowhere,
+}
+
+/// What git may speak to one remote. A server cannot lead it from one of these to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Https,
+    Http,
+    File,
+}
+
+/// A remote's address that was found good.
+struct Address {
+    protocol: Protocol,
+    /// Scheme and host, which the token is bound to; none for a path.
+    base: Option<String>,
 }
 
 /// A child that ended.
@@ -203,7 +219,7 @@ impl Transport {
         remote: &Remote,
         arguments: &[A],
     ) -> Result<Finished, TransportError> {
-        let base = self.check_address(&remote.url)?;
+        let address = self.check_address(&remote.url)?;
         let mut command = Command::new(&self.git);
         command
             .args(arguments)
@@ -225,8 +241,8 @@ impl Transport {
                 .current_dir(&self.home)
                 .env("GIT_CEILING_DIRECTORIES", &self.root),
         };
-        let mut configuration = self.configuration();
-        if let (Some(credentials), Some(base)) = (&remote.credentials, &base) {
+        let mut configuration = configuration(address.protocol);
+        if let (Some(credentials), Some(base)) = (&remote.credentials, &address.base) {
             configuration.push((
                 format!("http.{base}.extraHeader"),
                 format!("Authorization: Basic {}", basic(credentials)),
@@ -254,16 +270,26 @@ impl Transport {
             %status,
             "git ended"
         );
+        if stdout.cut {
+            // What is missing must not be taken for an answer: a branch that was not listed would be one that is gone.
+            return Err(TransportError::TooMuchOutput { most: MOST_OUTPUT });
+        }
         Ok(Finished {
             status,
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: scrub(&String::from_utf8_lossy(&stderr), remote.credentials.as_ref()),
+            stdout: String::from_utf8_lossy(&stdout.kept).into_owned(),
+            stderr: scrub(
+                &String::from_utf8_lossy(&stderr.kept),
+                remote.credentials.as_ref(),
+            ),
         })
     }
 
-    /// Checks that the address is of an allowed kind and carries no credentials. For http, returns scheme and host, which the
-    /// token is bound to.
-    fn check_address(&self, url: &str) -> Result<Option<String>, TransportError> {
+    /// Checks that the address is of an allowed kind and carries no credentials.
+    fn check_address(&self, url: &str) -> Result<Address, TransportError> {
+        let path = || Address {
+            protocol: Protocol::File,
+            base: None,
+        };
         let refuse = |reason| Err(TransportError::Address(reason));
         if url
             .chars()
@@ -275,7 +301,7 @@ impl Transport {
             return if !url.starts_with('/') {
                 refuse("it is neither an https address nor an absolute path")
             } else if self.allow_file {
-                Ok(None)
+                Ok(path())
             } else {
                 refuse("paths on this machine are not allowed by the configuration")
             };
@@ -284,56 +310,22 @@ impl Transport {
         if authority.contains('@') {
             return refuse("it carries a user name or a password; give the token in the configuration");
         }
-        match scheme {
-            "https" => {}
-            "http" if self.plain_http == PlainHttp::Anywhere => {}
-            "http" if self.plain_http == PlainHttp::Loopback && is_loopback(authority) => {}
+        let protocol = match scheme {
+            "https" => Protocol::Https,
+            "http" if self.plain_http == PlainHttp::Anywhere => Protocol::Http,
+            "http" if self.plain_http == PlainHttp::Loopback && is_loopback(authority) => Protocol::Http,
             "http" => return refuse("it is not encrypted; use https"),
-            "file" if self.allow_file => return Ok(None),
+            "file" if self.allow_file => return Ok(path()),
             "file" => return refuse("paths on this machine are not allowed by the configuration"),
             _ => return refuse("only https is supported"),
-        }
+        };
         if authority.is_empty() {
             return refuse("it names no host");
         }
-        Ok(Some(format!("{scheme}://{authority}/")))
-    }
-
-    fn configuration(&self) -> Vec<(String, String)> {
-        let allow = |allowed: bool| if allowed { "always" } else { "never" };
-        [
-            ("protocol.allow", "never"),
-            ("protocol.https.allow", "always"),
-            (
-                "protocol.http.allow",
-                allow(self.plain_http != PlainHttp::Refused),
-            ),
-            ("protocol.file.allow", allow(self.allow_file)),
-            ("protocol.version", "2"),
-            ("core.hooksPath", "/dev/null"),
-            ("core.fsmonitor", "false"),
-            ("core.askPass", ""),
-            ("credential.helper", ""),
-            ("safe.bareRepository", "explicit"),
-            ("submodule.recurse", "false"),
-            ("push.gpgSign", "false"),
-            ("push.followTags", "false"),
-            ("transfer.fsckObjects", "true"),
-            // Flaws of old tools that many histories have for good, and that harm nobody.
-            ("fetch.fsck.zeroPaddedFilemode", "ignore"),
-            ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
-            ("fetch.fsck.badTimezone", "ignore"),
-            // What is not reachable from a ref may be a commit about to be pushed.
-            ("gc.auto", "0"),
-            ("gc.autoDetach", "false"),
-            ("maintenance.auto", "false"),
-            // Less than 1,000 bytes a second for a minute is no connection.
-            ("http.lowSpeedLimit", "1000"),
-            ("http.lowSpeedTime", "60"),
-        ]
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+        Ok(Address {
+            protocol,
+            base: Some(format!("{scheme}://{authority}/")),
+        })
     }
 }
 
@@ -341,6 +333,43 @@ impl Finished {
     fn into_error(self) -> TransportError {
         TransportError::from_stderr(&self.stderr, self.status.to_string())
     }
+}
+
+/// The settings of every child, for a remote of this protocol.
+fn configuration(protocol: Protocol) -> Vec<(String, String)> {
+    let allow = |this: Protocol| if this == protocol { "always" } else { "never" };
+    [
+        ("protocol.allow", "never"),
+        ("protocol.https.allow", allow(Protocol::Https)),
+        ("protocol.http.allow", allow(Protocol::Http)),
+        ("protocol.file.allow", allow(Protocol::File)),
+        // git would send the token along to wherever the first answer leads.
+        ("http.followRedirects", "false"),
+        ("protocol.version", "2"),
+        ("core.hooksPath", "/dev/null"),
+        ("core.fsmonitor", "false"),
+        ("core.askPass", ""),
+        ("credential.helper", ""),
+        ("safe.bareRepository", "explicit"),
+        ("submodule.recurse", "false"),
+        ("push.gpgSign", "false"),
+        ("push.followTags", "false"),
+        ("transfer.fsckObjects", "true"),
+        // Flaws of old tools that many histories have for good, and that harm nobody.
+        ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+        ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
+        ("fetch.fsck.badTimezone", "ignore"),
+        // What is not reachable from a ref may be a commit about to be pushed.
+        ("gc.auto", "0"),
+        ("gc.autoDetach", "false"),
+        ("maintenance.auto", "false"),
+        // Less than 1,000 bytes a second for a minute is no connection.
+        ("http.lowSpeedLimit", "1000"),
+        ("http.lowSpeedTime", "60"),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
 }
 
 /// The process group of a child. Unless it has ended, dropping this kills all that is in it: git leaves the network to a
@@ -367,14 +396,25 @@ impl Drop for Group {
     }
 }
 
-async fn read(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut kept = Vec::new();
+/// What was read of an output.
+#[derive(Default)]
+struct Output {
+    kept: Vec<u8>,
+    /// Whether there was more.
+    cut: bool,
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Output> {
+    let mut output = Output::default();
     if let Some(mut stream) = stream {
-        (&mut stream).take(MOST_OUTPUT).read_to_end(&mut kept).await?;
+        (&mut stream)
+            .take(MOST_OUTPUT as u64)
+            .read_to_end(&mut output.kept)
+            .await?;
         // Whoever writes more must not block on a full pipe.
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+        output.cut = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await? > 0;
     }
-    Ok(kept)
+    Ok(output)
 }
 
 fn is_loopback(authority: &str) -> bool {

@@ -40,6 +40,22 @@ pub enum TransportError {
         /// What git said.
         detail: String,
     },
+    /// The server sends elsewhere, which is not followed: the token is for the address that was given, and for no other.
+    ///
+    /// Tried again, since a renamed repository has its new address in what GitHub says next time.
+    #[error(
+        "the repository was renamed or the server redirects; no redirect is followed, so that the token goes nowhere else: {detail}"
+    )]
+    Redirected {
+        /// What git said.
+        detail: String,
+    },
+    /// The child wrote more than is read, so a part of the answer is missing.
+    #[error("git wrote more than {most} bytes, so its answer is not complete and was not used")]
+    TooMuchOutput {
+        /// How many bytes are read.
+        most: usize,
+    },
     /// The connection failed, or the server had trouble of its own.
     #[error("the server could not be reached, or broke off: {detail}")]
     Network {
@@ -99,6 +115,8 @@ impl TransportError {
             | Self::Malformed { .. } => ErrorClass::User,
             Self::Spawn(_)
             | Self::Pipe(_)
+            | Self::Redirected { .. }
+            | Self::TooMuchOutput { .. }
             | Self::Network { .. }
             | Self::TimedOut { .. }
             | Self::DiskFull { .. }
@@ -138,6 +156,14 @@ impl TransportError {
             || (own.contains("fatal: repository '") && own.contains("not found"))
         {
             Self::NotFound { detail }
+        } else if says(&[
+            "error: 301",
+            "error: 302",
+            "error: 303",
+            "error: 307",
+            "error: 308",
+        ]) {
+            Self::Redirected { detail }
         } else if says(&["fsck error", "fsck_error"]) {
             Self::Malformed { detail }
         } else if says(&[

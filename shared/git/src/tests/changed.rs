@@ -1,7 +1,10 @@
 use lockflight_promotion::{CommitOid, ErrorClass};
 
+use super::nested;
 use crate::testing::{Edit, Upstream, branch};
-use crate::{ChangedPaths, ChangedPathsError, MergedPullRequest, Mirror};
+use crate::{
+    ChangedPaths, ChangedPathsError, InspectError, LocalRepository, MergedPullRequest, Mirror, ReadError,
+};
 
 fn request(merged_as: &CommitOid, commits: u64, changed_files: u64) -> MergedPullRequest {
     MergedPullRequest {
@@ -33,6 +36,17 @@ fn known(changed: ChangedPaths) -> (Vec<String>, Option<CommitOid>) {
         ChangedPaths::Known { paths, before } => (paths, before),
         ChangedPaths::NeedsFileList => panic!("needs the file list"),
     }
+}
+
+/// The answer to a question that takes the list of files.
+async fn listed(
+    mirror: &Mirror,
+    question: MergedPullRequest,
+    files: &[(&str, Option<&str>)],
+) -> Result<(Vec<String>, Option<CommitOid>), ChangedPathsError> {
+    let without = mirror.changed_paths(question.clone()).await.unwrap();
+    assert_eq!(without, ChangedPaths::NeedsFileList);
+    mirror.changed_paths(with_files(question, files)).await.map(known)
 }
 
 /// `main` with one file, and two commits on a branch from it that change `a` and `b`.
@@ -67,7 +81,9 @@ async fn a_squash_changed_what_its_one_commit_did() {
     let squash = upstream.commit(&[&base], "squash", &[Edit::File("a", "1"), Edit::File("b", "1")]);
     upstream.set("main", &squash);
     let mirror = fetched(&upstream).await;
-    let (paths, before) = known(mirror.changed_paths(request(&squash, 2, 2)).await.unwrap());
+    let (paths, before) = listed(&mirror, request(&squash, 2, 2), &[("a", None), ("b", None)])
+        .await
+        .unwrap();
     assert_eq!(paths, ["a", "b"]);
     assert_eq!(before, Some(base));
 }
@@ -80,7 +96,9 @@ async fn a_rebase_changed_what_all_its_commits_did() {
     let two = upstream.commit(&[&one], "two", &[Edit::File("b", "1")]);
     upstream.set("main", &two);
     let mirror = fetched(&upstream).await;
-    let (paths, before) = known(mirror.changed_paths(request(&two, 2, 2)).await.unwrap());
+    let (paths, before) = listed(&mirror, request(&two, 2, 2), &[("a", None), ("b", None)])
+        .await
+        .unwrap();
     assert_eq!(paths, ["a", "b"]);
     assert_eq!(before, Some(base));
 }
@@ -90,7 +108,9 @@ async fn a_fast_forward_is_told_like_a_rebase() {
     let (upstream, base, [_, head]) = two_commits();
     upstream.set("main", &head);
     let mirror = fetched(&upstream).await;
-    let (paths, before) = known(mirror.changed_paths(request(&head, 2, 2)).await.unwrap());
+    let (paths, before) = listed(&mirror, request(&head, 2, 2), &[("a", None), ("b", None)])
+        .await
+        .unwrap();
     assert_eq!(paths, ["a", "b"]);
     assert_eq!(before, Some(base));
 }
@@ -139,8 +159,106 @@ async fn a_squash_is_not_taken_for_a_rebase_that_includes_the_pull_request_befor
     upstream.push("main", "another pull request", &[Edit::File("other", "1")]);
     let squash = upstream.push("main", "squash", &[Edit::File("a", "2"), Edit::File("b", "1")]);
     let mirror = fetched(&upstream).await;
-    let (paths, _) = known(mirror.changed_paths(request(&squash, 2, 2)).await.unwrap());
+    let (paths, _) = listed(&mirror, request(&squash, 2, 2), &[("a", None), ("b", None)])
+        .await
+        .unwrap();
     assert_eq!(paths, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_squash_of_which_the_base_had_a_part_changed_what_is_listed_and_not_what_others_did() {
+    let (upstream, base, _) = two_commits();
+    let hotfix = upstream.commit(&[&base], "hotfix", &[Edit::File("a", "1")]);
+    let other = upstream.commit(&[&hotfix], "somebody else", &[Edit::File("x", "1")]);
+    let squash = upstream.commit(&[&other], "squash", &[Edit::File("b", "1")]);
+    upstream.set("main", &squash);
+    let mirror = fetched(&upstream).await;
+    // The last two commits changed two files, as the pull request did, but not the same two.
+    let (paths, _) = listed(&mirror, request(&squash, 2, 2), &[("a", None), ("b", None)])
+        .await
+        .unwrap();
+    assert_eq!(paths, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_rebase_of_which_the_base_had_a_part_changed_what_is_listed() {
+    let (upstream, base, _) = two_commits();
+    let hotfix = upstream.commit(&[&base], "hotfix", &[Edit::File("a", "1")]);
+    let one = upstream.commit(
+        &[&hotfix],
+        "one",
+        &[Edit::File("b", "1"), Edit::File("draft", "1")],
+    );
+    let two = upstream.commit(&[&one], "two", &[Edit::Remove("draft")]);
+    upstream.set("main", &two);
+    let mirror = fetched(&upstream).await;
+    let (paths, before) = listed(&mirror, request(&two, 2, 2), &[("a", None), ("b", None)])
+        .await
+        .unwrap();
+    assert_eq!(paths, ["a", "b"]);
+    assert_eq!(before, Some(hotfix));
+}
+
+#[tokio::test]
+async fn a_list_that_two_ways_are_a_part_of_is_itself_the_answer() {
+    let (upstream, _, [_, head]) = two_commits();
+    upstream.set("main", &head);
+    let mirror = fetched(&upstream).await;
+    let files = [("a", None), ("b", None), ("c", None)];
+    let (paths, _) = listed(&mirror, request(&head, 2, 3), &files).await.unwrap();
+    assert_eq!(paths, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_tree_bomb_is_too_many_files_and_not_listed() {
+    let upstream = Upstream::new();
+    let base = upstream.push("main", "base", &[Edit::File("z", "0")]);
+    let blob = upstream.blob("x");
+    let bomb = nested(&upstream, &format!("100644 blob {blob}\tf\n"), 7, 10);
+    let big = upstream.commit_tree(&[&base], "big", &bomb);
+    upstream.set("main", &big);
+    // One file more in it: all others are the same.
+    let inner = upstream.git_with(&["mktree"], &[], format!("040000 tree {bomb}\tbomb\n").as_bytes());
+    let one = upstream.commit_tree(&[&big], "one", &inner);
+    let tree = format!("040000 tree {bomb}\tbomb\n100644 blob {blob}\tnew\n");
+    let tree = upstream.git_with(&["mktree"], &[], tree.as_bytes());
+    let two = upstream.commit_tree(&[&one], "two", &tree);
+    upstream.set("main", &two);
+    let mirror = fetched(&upstream).await;
+    let (paths, _) = known(mirror.changed_paths(request(&two, 1, 1)).await.unwrap());
+    assert_eq!(paths, ["new"]);
+
+    let error = mirror.changed_paths(request(&big, 1, 1)).await.unwrap_err();
+    assert!(
+        matches!(error, ChangedPathsError::Read(ReadError::TooManyFiles { .. })),
+        "{error:?}"
+    );
+    assert_eq!(error.class(), ErrorClass::User);
+    assert!(
+        mirror.changed_paths(request(&one, 1, 1)).await.is_err(),
+        "both sides are big"
+    );
+}
+
+#[tokio::test]
+async fn directories_that_lie_too_deep_are_an_error_and_no_crash() {
+    let upstream = Upstream::new();
+    let blob = upstream.blob("x");
+    let first = upstream.push("main", "base", &[Edit::File("z", "0")]);
+    // Built by one index line: git makes the trees.
+    let deep = format!("{}f", "d/".repeat(1_500));
+    let tree = upstream.edited(Some(&first), &[Edit::File(&deep, "x")]);
+    let commit = upstream.commit_tree(&[&first], &blob, &tree);
+    upstream.set("main", &commit);
+    let local = LocalRepository::open(upstream.path()).unwrap();
+    let error = local.changed(&first, &commit).unwrap_err();
+    assert!(matches!(error, ReadError::TooManyFiles { .. }), "{error:?}");
+    let sync = [(super::path("d"), Some(upstream.tree(&commit, "d")))];
+    let error = local.inspect(&commit, &sync).unwrap_err();
+    assert!(
+        matches!(&error, InspectError::Unsafe(found) if found.reason.contains("directories")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

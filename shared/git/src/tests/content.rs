@@ -1,7 +1,8 @@
 use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{CommitOid, ErrorClass, TreeOid};
 
-use super::{path, spec};
+use super::{nested, path, spec};
+use crate::inspect::{LIMITS, Limits, inspect_within};
 use crate::testing::{Edit, Upstream, branch};
 use crate::{InspectError, Mirror, ReadError};
 
@@ -255,6 +256,95 @@ async fn a_name_that_is_not_utf8_may_travel() {
         .await
         .unwrap();
     assert_eq!(made.paths, ["dst/c/caf\u{fffd}"]);
+}
+
+/// What inspecting a component that is a tree of `nested` says, within `limits`.
+#[expect(
+    clippy::unwrap_in_result,
+    reason = "only what the inspection says is a result"
+)]
+fn inspect_nested(leaf: &str, levels: usize, width: usize, limits: Limits) -> Result<(), InspectError> {
+    let upstream = Upstream::new();
+    let leaf = leaf
+        .replace("BLOB", &upstream.blob("x"))
+        .replace("INSIDE", &upstream.blob("f"))
+        .replace("OUTSIDE", &upstream.blob("/etc/passwd"));
+    let tree = nested(&upstream, &leaf, levels, width);
+    let source = upstream.git_with(&["mktree"], &[], format!("040000 tree {tree}\tc\n").as_bytes());
+    let root = format!("040000 tree {source}\tsrc\n");
+    let root = upstream.git_with(&["mktree"], &[], root.as_bytes());
+    let commit = upstream.commit_tree(&[], "nested", &root);
+    let sync = [(path("src/c"), Some(upstream.tree(&commit, "src/c")))];
+    let repo = git2::Repository::open(upstream.path()).unwrap();
+    inspect_within(&repo, &commit, &sync, limits)
+}
+
+#[test]
+fn a_tree_that_stands_in_many_places_is_looked_through_once() {
+    let limits = Limits {
+        entries: 100,
+        ..LIMITS
+    };
+    // Ten million paths in eight trees of 71 entries.
+    inspect_nested("100644 blob BLOB\tf\n", 7, 10, limits).unwrap();
+    // What a place decides about is looked at in each place, and found in the last as in the first.
+    let error = inspect_nested("120000 blob OUTSIDE\tl\n", 2, 3, limits).unwrap_err();
+    assert!(
+        matches!(&error, InspectError::Unsafe(found) if found.path == "src/c/00/00/l"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn more_than_can_be_looked_through_stops_the_step() {
+    let limits = Limits {
+        entries: 1_000,
+        ..LIMITS
+    };
+    let leaf = "100644 blob BLOB\tf\n120000 blob INSIDE\tl\n";
+    inspect_nested(leaf, 2, 10, limits).unwrap();
+    let few_targets = Limits {
+        targets: 10,
+        ..LIMITS
+    };
+    for (levels, limits, says) in [(7, limits, "1000 files"), (2, few_targets, "10 bytes")] {
+        let error = inspect_nested(leaf, levels, 10, limits).unwrap_err();
+        assert_eq!(error.class(), ErrorClass::User);
+        assert!(
+            matches!(&error, InspectError::Unsafe(found) if found.path == "src/c" && found.reason.contains(says)),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tree_that_is_met_again_may_not_make_an_over_long_path() {
+    let upstream = Upstream::new();
+    let blob = upstream.blob("x");
+    let mut tree = upstream.git_with(&["mktree"], &[], format!("100644 blob {blob}\tf\n").as_bytes());
+    for _ in 0..14 {
+        let line = format!("040000 tree {tree}\t{}\n", "n".repeat(200));
+        tree = upstream.git_with(&["mktree"], &[], line.as_bytes());
+    }
+    // At `a` it fits; below seven more such directories it does not.
+    let mut deep = tree.clone();
+    for _ in 0..7 {
+        let line = format!("040000 tree {deep}\t{}\n", "m".repeat(200));
+        deep = upstream.git_with(&["mktree"], &[], line.as_bytes());
+    }
+    let lines = format!("040000 tree {tree}\ta\n040000 tree {deep}\tb\n");
+    let source = upstream.git_with(&["mktree"], &[], lines.as_bytes());
+    let root = format!("040000 tree {source}\tc\n");
+    let root = upstream.git_with(&["mktree"], &[], root.as_bytes());
+    let commit = upstream.commit_tree(&[], "long", &root);
+    let local = crate::LocalRepository::open(upstream.path()).unwrap();
+    let inspect = |at: &str| local.inspect(&commit, &[(path(at), Some(upstream.tree(&commit, at)))]);
+    inspect("c/a").unwrap();
+    let error = inspect("c").unwrap_err();
+    assert!(
+        matches!(&error, InspectError::Unsafe(found) if found.reason.contains("longer than 4096")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ mod secrets;
 
 use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
 
-use crate::testing::WHEN;
+use crate::testing::{Upstream, WHEN};
 use crate::{CommitSpec, Identity};
 
 fn path(path: &str) -> PathInRepo {
@@ -29,4 +29,17 @@ fn spec(parent: &CommitOid, edits: &[(&str, Option<&TreeOid>)]) -> CommitSpec {
         },
         when: WHEN,
     }
+}
+
+/// A tree that holds one tree `width` times, which holds one tree `width` times, and so on, `levels` deep; the last one is
+/// made of `leaf`, as `git mktree` reads it.
+fn nested(upstream: &Upstream, leaf: &str, levels: usize, width: usize) -> String {
+    let mut tree = upstream.git_with(&["mktree"], &[], leaf.as_bytes());
+    for _ in 0..levels {
+        let lines: String = (0..width)
+            .map(|number| format!("040000 tree {tree}\t{number:02}\n"))
+            .collect();
+        tree = upstream.git_with(&["mktree"], &[], lines.as_bytes());
+    }
+    tree
 }

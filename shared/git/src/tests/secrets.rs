@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use lockflight_promotion::ErrorClass;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -145,6 +146,8 @@ async fn a_child_has_a_fixed_environment_and_reads_no_configuration() {
         "protocol.allow=never",
         "protocol.file.allow=always",
         "protocol.http.allow=never",
+        "protocol.https.allow=never",
+        "http.followredirects=false",
         "core.hookspath=/dev/null",
         "transfer.fsckobjects=true",
         "gc.auto=0",
@@ -196,6 +199,99 @@ async fn answers_of_a_server_are_told_apart() {
     );
     let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
     assert!(matches!(error, TransportError::Network { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_takes_the_token_nowhere() {
+    for status in [
+        "301 Moved Permanently",
+        "302 Found",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ] {
+        let upstream = Upstream::new();
+        let (elsewhere, mut stolen) =
+            server("HTTP/1.1 404 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into()).await;
+        let (url, mut requests) = server(format!(
+            "HTTP/1.1 {status}\r\nLocation: {elsewhere}/info/refs?service=git-upload-pack\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+        let mirror = mirror(&upstream, Path::new("git"), url);
+        let fetched = mirror.fetch_branch(&branch("main")).await;
+        let listed = mirror.remote_branch(&branch("main")).await;
+
+        // Both conversations are over, so what was sent has arrived.
+        assert!(
+            requests
+                .try_recv()
+                .unwrap()
+                .to_lowercase()
+                .contains("authorization: basic")
+        );
+        assert_eq!(stolen.try_recv().ok(), None, "{status}");
+        let Err(FetchError::Transport { source, .. }) = fetched else {
+            panic!("{status}: {fetched:?}");
+        };
+        for error in [source, listed.unwrap_err()] {
+            assert!(matches!(error, TransportError::Redirected { .. }), "{error:?}");
+            assert_eq!(error.class(), ErrorClass::Retry);
+            assert!(error.to_string().contains("renamed"), "{error}");
+            assert_no_secret(&texts(&error));
+        }
+    }
+}
+
+#[tokio::test]
+async fn git_speaks_the_protocol_of_the_address_and_no_other() {
+    let all = ["https", "http", "file"];
+    for (url, spoken) in [
+        ("https://127.0.0.1:1/a/b", "https"),
+        ("http://127.0.0.1:1/a/b", "http"),
+        ("/a/b", "file"),
+    ] {
+        let upstream = Upstream::new();
+        let seen = tempfile::tempdir().unwrap();
+        let mut config = upstream.mirrors_config();
+        config.plain_http = PlainHttp::Anywhere;
+        config.git = script(
+            seen.path(),
+            &format!(
+                "[ \"$1\" = --version ] && exec git --version; git config --list > {}/config; exit 1",
+                seen.path().display()
+            ),
+        );
+        let remote = Remote {
+            url: url.into(),
+            credentials: None,
+        };
+        let mirror = Mirrors::new(config).unwrap().open(REPO, remote);
+        assert!(mirror.remote_branch(&branch("main")).await.is_err());
+        let settings = std::fs::read_to_string(seen.path().join("config")).unwrap();
+        for protocol in all {
+            let allowed = if protocol == spoken { "always" } else { "never" };
+            let setting = format!("protocol.{protocol}.allow={allowed}");
+            assert!(settings.contains(&setting), "{url}: {setting} in {settings}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_short_proves_no_absence() {
+    let upstream = Upstream::new();
+    let seen = tempfile::tempdir().unwrap();
+    // The branch comes after more than a MiB of others.
+    let mut config = upstream.mirrors_config();
+    config.git = script(
+        seen.path(),
+        "[ \"$1\" = --version ] && exec git --version; \
+         id=1111111111111111111111111111111111111111; \
+         yes \"$id\trefs/x/refs/heads/main\" | head -n 20000; echo \"$id\trefs/heads/main\"",
+    );
+    let mirror = Mirrors::new(config).unwrap().open(REPO, upstream.remote());
+    let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+    assert!(matches!(error, TransportError::TooMuchOutput { .. }), "{error:?}");
+    assert_eq!(error.class(), ErrorClass::Retry);
 }
 
 #[tokio::test]
