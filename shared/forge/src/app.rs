@@ -262,10 +262,8 @@ impl Grant {
 
     /// Checks that the token reaches the one repository that was asked for; the name that it has now.
     fn narrowed_to(&self, minted: &Minted) -> Result<RepoName, ForgeError> {
-        let Some(repositories) = &minted.repositories else {
-            return Ok(self.asked.name.clone());
-        };
-        match repositories.as_slice() {
+        // GitHub leaves the list out where a token was not narrowed.
+        match minted.repositories.as_deref().unwrap_or_default() {
             [only] if only.id == self.asked.id => Ok(only.full_name.clone()),
             _ => Err(self.unusable(
                 self.asked.installation,

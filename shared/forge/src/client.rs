@@ -17,6 +17,7 @@ use crate::error::ForgeError;
 use crate::identity::Identity;
 use crate::limit::Gate;
 use crate::merge::MergeMethod;
+use crate::proof::Proofs;
 use crate::session::{Credential, Session};
 use crate::wire::Wire;
 
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     credential: Credential,
     pub(crate) identity: OnceCell<Identity>,
     methods: Arc<MergeMethods>,
+    proofs: Arc<Proofs>,
 }
 
 /// The merge method that worked last, by repository.
@@ -60,13 +62,15 @@ impl Forge {
                 credential,
                 identity: OnceCell::new(),
                 methods: Arc::default(),
+                proofs: Arc::default(),
             }),
         })
     }
 
     /// The way to one repository.
     ///
-    /// With a personal token nothing is sent. As an App, a token narrowed to this repository is made, or taken from
+    /// With a personal token nothing is sent yet: before the first write, and before the token is given to git, the
+    /// repository's id is read, unless a pull request of it was; that is once in the life of a [`Forge`]. As an App, a token narrowed to this repository is made, or taken from
     /// memory; its installation is the one of the message, or looked up when the message names none.
     ///
     /// # Errors
@@ -90,6 +94,7 @@ impl Forge {
             id: repository.id,
             name,
             methods: Arc::clone(&self.inner.methods),
+            proofs: Arc::clone(&self.inner.proofs),
         })
     }
 
@@ -140,6 +145,7 @@ pub struct RepoClient {
     id: RepoId,
     name: RepoName,
     pub(crate) methods: Arc<MergeMethods>,
+    pub(crate) proofs: Arc<Proofs>,
 }
 
 impl RepoClient {
@@ -171,8 +177,9 @@ impl RepoClient {
     /// for ten minutes at least, if GitHub makes tokens that live that long.
     ///
     /// # Errors
-    /// As an App, when it gets no token for the repository.
+    /// As an App, when it gets no token for the repository; with a personal token, [`ForgeError::OtherRepository`].
     pub async fn git_credentials(&self) -> Result<SecretString, ForgeError> {
+        self.prove().await?;
         match &self.session.credential {
             Credential::Token { secret, .. } => Ok(secret.clone()),
             Credential::App(app) => Ok(app.bearer()?.secret),

@@ -108,10 +108,7 @@ impl RepoClient {
     /// When it is refused, or [`ForgeError::Unknown`]: then look for it before writing it again.
     pub async fn create_comment(&self, number: PrNumber, body: &str) -> Result<Comment, ForgeError> {
         let path = self.path(&format!("/issues/{number}/comments"));
-        self.session
-            .write(&CREATE_COMMENT, &path, &Body { body })
-            .await?
-            .json()
+        self.write(&CREATE_COMMENT, &path, &Body { body }).await?.json()
     }
 
     /// Writes a comment anew; none if somebody has deleted it.
@@ -120,7 +117,7 @@ impl RepoClient {
     /// When it is refused, or [`ForgeError::Unknown`].
     pub async fn update_comment(&self, id: u64, body: &str) -> Result<Option<Comment>, ForgeError> {
         let path = self.path(&format!("/issues/comments/{id}"));
-        let answer = self.session.write(&UPDATE_COMMENT, &path, &Body { body }).await?;
+        let answer = self.write(&UPDATE_COMMENT, &path, &Body { body }).await?;
         if matches!(answer.status(), StatusCode::NOT_FOUND | StatusCode::GONE) {
             return Ok(None);
         }
@@ -137,6 +134,7 @@ impl RepoClient {
             variables: Variables { id: node_id },
         };
         let path = self.session.wire.addresses.graphql.clone();
+        self.prove().await?;
         let answer = self.session.write_at(&GRAPHQL, &path, &query).await?;
         let call = answer.call.clone();
         let outcome: Outcome = answer.json()?;

@@ -198,6 +198,16 @@ pub enum ForgeError {
         /// Where to, cut short.
         target: String,
     },
+    /// A redirect does not lead to the repository that was meant, by its id.
+    #[error("{call} is redirected to {target:?}, which is not the repository {repo}: it is not followed")]
+    RedirectedElsewhere {
+        /// The request.
+        call: Box<Call>,
+        /// Where to, cut short.
+        target: String,
+        /// The repository that was meant.
+        repo: RepoId,
+    },
     /// A list has more pages than any list that is asked for.
     #[error("{call} goes on after {pages} pages")]
     Endless {
@@ -281,6 +291,7 @@ impl ForgeError {
             | Self::Unauthorized { .. }
             | Self::Installation { .. }
             | Self::Redirected { .. }
+            | Self::RedirectedElsewhere { .. }
             | Self::OtherRepository { .. }
             | Self::TooLarge { .. } => ErrorClass::Reject,
             // What cannot be read cannot be commented on; what may only not be written to perhaps can.

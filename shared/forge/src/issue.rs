@@ -47,8 +47,7 @@ impl RepoClient {
             return Ok(());
         }
         let path = self.path(&format!("/issues/{number}/labels"));
-        self.session
-            .write(&ADD_LABELS, &path, &Labels { labels })
+        self.write(&ADD_LABELS, &path, &Labels { labels })
             .await?
             .success()?;
         Ok(())
@@ -64,7 +63,6 @@ impl RepoClient {
         }
         let path = self.path(&format!("/issues/{number}/assignees"));
         let answer = self
-            .session
             .write(&ADD_ASSIGNEES, &path, &Assignees { assignees })
             .await?;
         if matches!(

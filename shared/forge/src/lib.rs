@@ -38,6 +38,7 @@ mod issue;
 mod limit;
 mod merge;
 mod page;
+mod proof;
 mod pull;
 mod pull_files;
 mod retry;

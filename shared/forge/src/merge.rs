@@ -151,7 +151,7 @@ impl RepoClient {
             sha: head,
             merge_method: method.word(),
         };
-        let answer = self.session.write(&MERGE, &path, &body).await?;
+        let answer = self.write(&MERGE, &path, &body).await?;
         match answer.status() {
             StatusCode::CONFLICT => Ok(Attempt::Outcome(MergeOutcome::HeadMoved)),
             StatusCode::METHOD_NOT_ALLOWED => {

@@ -336,10 +336,7 @@ impl RepoClient {
     /// [`ForgeError::NotYetVisible`] when the head was pushed so recently that GitHub's API does not see it;
     /// [`ForgeError::Unknown`] when it may or may not be open now.
     pub async fn create_pull_request(&self, new: &NewPullRequest) -> Result<CreatePullRequest, ForgeError> {
-        let answer = self
-            .session
-            .write(&CREATE_PULL, &self.path("/pulls"), new)
-            .await?;
+        let answer = self.write(&CREATE_PULL, &self.path("/pulls"), new).await?;
         if answer.status() == StatusCode::UNPROCESSABLE_ENTITY {
             let complaint = answer.complaint();
             let words = complaint.words(answer.status()).to_ascii_lowercase();
@@ -370,20 +367,12 @@ impl RepoClient {
         edit: &PullRequestEdit,
     ) -> Result<PullRequest, ForgeError> {
         let path = self.path(&format!("/pulls/{number}"));
-        let pull = self.session.write(&UPDATE_PULL, &path, edit).await?.json()?;
+        let pull = self.write(&UPDATE_PULL, &path, edit).await?.json()?;
         self.ours(pull)
     }
 
     /// Checks that a pull request belongs to the repository that is meant, not to another that took its name.
     fn ours(&self, pull: PullRequest) -> Result<PullRequest, ForgeError> {
-        if pull.base_repo.id == self.id() {
-            Ok(pull)
-        } else {
-            Err(ForgeError::OtherRepository {
-                name: self.name().clone(),
-                expected: self.id(),
-                found: pull.base_repo.id,
-            })
-        }
+        self.expect(pull.base_repo.id).map(|()| pull)
     }
 }

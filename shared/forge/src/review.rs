@@ -106,7 +106,7 @@ impl RepoClient {
             event: "APPROVE",
             body,
         };
-        let answer = self.session.write(&CREATE_REVIEW, &path, &review).await?;
+        let answer = self.write(&CREATE_REVIEW, &path, &review).await?;
         if answer.status() == StatusCode::UNPROCESSABLE_ENTITY {
             let words = answer.words().to_ascii_lowercase();
             if words.contains("approve your own") {

@@ -78,7 +78,7 @@ impl Credential {
 pub(crate) struct Session {
     pub(crate) wire: Arc<Wire>,
     pub(crate) credential: Credential,
-    /// The repository that redirects must stay in.
+    /// The repository that redirects must stay in, by its id.
     pub(crate) repo: Option<RepoId>,
     /// Requests sent through this session and its clones.
     pub(crate) sent: Arc<AtomicU32>,
@@ -264,10 +264,14 @@ impl Session {
         let Some(target) = target.filter(|target| is_ours && self.is_rest(target)) else {
             return Err(elsewhere());
         };
-        if let (Some(expected), Some(found)) = (self.repo, repository_id(self.without_prefix(&target)))
-            && expected != found
+        if let Some(repo) = self.repo
+            && !is_of_repository(self.without_prefix(&target), repo)
         {
-            return Err(elsewhere());
+            return Err(ForgeError::RedirectedElsewhere {
+                call: self.call(route, path),
+                target: shorten(location),
+                repo,
+            });
         }
         Ok(Some(target))
     }
@@ -292,9 +296,14 @@ impl Session {
     }
 }
 
-/// The number in `/repositories/123/...`.
-fn repository_id(path: &str) -> Option<RepoId> {
-    let rest = path.strip_prefix("/repositories/")?;
-    let digits = rest.split(['/', '?']).next()?;
-    digits.parse().ok().map(RepoId::new)
+/// Whether `path` is `/repositories/123/...` of this repository: a name tells nothing, for it may have passed to another.
+fn is_of_repository(path: &str, repo: RepoId) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let Some(rest) = path.strip_prefix("/repositories/") else {
+        return false;
+    };
+    let mut segments = rest.split('/');
+    // A server may take `..` for the way out.
+    segments.next().is_some_and(|id| id == repo.to_string())
+        && segments.all(|segment| !matches!(segment, "." | "..") && !segment.contains(['%', '\\']))
 }

@@ -63,7 +63,7 @@ impl RepoClient {
             description: fitting(&status.description),
             ..status.clone()
         };
-        self.session.write(&SET_STATUS, &path, &status).await?.success()?;
+        self.write(&SET_STATUS, &path, &status).await?.success()?;
         Ok(())
     }
 

@@ -207,6 +207,16 @@ async fn a_token_that_reaches_more_than_was_asked_for_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_token_that_does_not_tell_what_it_reaches_is_not_used() {
+    let fake = fake().await;
+    let wide =
+        json!({"token": "ghs_wide", "expires_at": "2999-01-01T01:00:00Z", "repository_selection": "all"});
+    fake.on(Method::POST, &mint(5), [say(201, &wide)]);
+    let error = fake.app().repository(&repository(Some(5))).await.unwrap_err();
+    assert!(error.to_string().contains("exactly this repository"), "{error}");
+}
+
+#[tokio::test]
 async fn a_renamed_repository_is_used_by_its_new_name() {
     let fake = fake().await;
     fake.on(Method::POST, &mint(5), [minted("ghs_one", "acme/fleet")]);

@@ -170,8 +170,16 @@ impl Fake {
         Forge::new(self.config(Auth::token(TOKEN))).unwrap()
     }
 
+    /// A client of a repository that was seen before.
     pub(crate) async fn client(&self) -> RepoClient {
-        self.forge().repository(&repository(None)).await.unwrap()
+        self.client_with(self.config(Auth::token(TOKEN))).await
+    }
+
+    pub(crate) async fn client_with(&self, config: ForgeConfig) -> RepoClient {
+        let forge = Forge::new(config).unwrap();
+        let client = forge.repository(&repository(None)).await.unwrap();
+        client.expect(client.id()).unwrap();
+        client
     }
 
     pub(crate) fn app(&self) -> Forge {

@@ -6,8 +6,8 @@ use axum::http::Method;
 use lockflight_promotion::{CommitOid, ErrorClass, Login, PrNumber};
 use serde_json::json;
 
-use super::fake::{Fake, HEAD, REPO, TOKEN, broken, pull, raw, repository, say, silent};
-use crate::{Approval, Assigned, Auth, Forge, ForgeError, Hook, Status, StatusState};
+use super::fake::{Fake, HEAD, REPO, REPO_ID, TOKEN, broken, pull, raw, repository, say, silent};
+use crate::{Approval, Assigned, Auth, ForgeError, Hook, Status, StatusState};
 
 const SEVEN: PrNumber = PrNumber::new(7);
 
@@ -26,11 +26,7 @@ async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
         fake.on(Method::POST, &comments(), [answer]);
         let mut config = fake.config(Auth::token(TOKEN));
         config.request_timeout = Duration::from_millis(300);
-        let client = Forge::new(config)
-            .unwrap()
-            .repository(&repository(None))
-            .await
-            .unwrap();
+        let client = fake.client_with(config).await;
         let error = client.create_comment(SEVEN, "hello").await.unwrap_err();
         assert!(matches!(error, ForgeError::Unknown { .. }), "{name}: {error:?}");
         assert_eq!(error.class(), ErrorClass::Retry, "{name}");
@@ -147,6 +143,13 @@ async fn a_redirect_that_leads_away_is_not_followed() {
         "https://elsewhere.example/api/v3/repositories/42/issues/7/comments".to_owned(),
         "/api/v3/repositories/99/issues/7/comments".to_owned(),
         "/not-the-api/repositories/42".to_owned(),
+        // Within the API, but by a name, which may be anybody's.
+        "/api/v3/repos/other/name/issues/7/comments".to_owned(),
+        "/api/v3/repos/acme/gitops/issues/8/comments".to_owned(),
+        "/api/v3/repositories/42/../99/issues/7/comments".to_owned(),
+        "/api/v3/repositories/42/%2e%2E/99/issues/7/comments".to_owned(),
+        "/api/v3/repositories/042/issues/7/comments".to_owned(),
+        "/api/v3/user".to_owned(),
     ] {
         let fake = Fake::start().await;
         fake.on(
@@ -156,7 +159,10 @@ async fn a_redirect_that_leads_away_is_not_followed() {
         );
         let error = fake.client().await.create_comment(SEVEN, "hi").await.unwrap_err();
         assert!(
-            matches!(error, ForgeError::Redirected { .. }),
+            matches!(
+                error,
+                ForgeError::Redirected { .. } | ForgeError::RedirectedElsewhere { .. }
+            ),
             "{location}: {error:?}"
         );
         assert_eq!(error.class(), ErrorClass::Reject);
@@ -315,4 +321,76 @@ async fn failed_deliveries_are_found_over_pages_and_asked_for_again() {
     assert_eq!(fake.asked().len(), 2, "what is older than asked for is not read");
     forge.redeliver(&hook, 3).await.unwrap();
     assert_eq!(fake.count(&Method::POST, &format!("{base}/3/attempts")), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_another_repository_has_taken_is_not_written_to() {
+    let fake = Fake::start().await;
+    fake.on(Method::GET, REPO, [say(200, &json!({"id": 99}))]);
+    fake.on(
+        Method::POST,
+        &format!("{REPO}/issues/7/labels"),
+        [say(200, &json!([]))],
+    );
+    let client = fake.forge().repository(&repository(None)).await.unwrap();
+    let is_refused = |error: &ForgeError| matches!(error, ForgeError::OtherRepository { .. });
+    let error = client.add_labels(SEVEN, &["a".to_owned()]).await.unwrap_err();
+    assert!(is_refused(&error), "{error:?}");
+    let error = client.git_credentials().await.unwrap_err();
+    assert!(is_refused(&error), "{error:?}");
+    let error = client.minimize_comment("IC_5").await.unwrap_err();
+    assert!(is_refused(&error), "{error:?}");
+    assert!(fake.asked().iter().all(|asked| asked.method == Method::GET));
+}
+
+#[tokio::test]
+async fn a_name_is_proven_once_for_all_clients_before_the_first_write() {
+    let fake = Fake::start().await;
+    fake.on(Method::GET, REPO, [say(200, &json!({"id": REPO_ID}))]);
+    fake.on(
+        Method::POST,
+        &format!("{REPO}/issues/7/labels"),
+        [say(200, &json!([]))],
+    );
+    let forge = fake.forge();
+    let tasks: Vec<_> = (0..10)
+        .map(|_| {
+            let forge = forge.clone();
+            tokio::spawn(async move {
+                let client = forge.repository(&repository(None)).await.unwrap();
+                client.add_labels(SEVEN, &["a".to_owned()]).await.unwrap();
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(fake.count(&Method::GET, REPO), 1);
+
+    // Until another repository is seen behind it.
+    let mut other = pull(7);
+    other["base"]["repo"]["id"] = json!(99);
+    fake.on(Method::GET, &format!("{REPO}/pulls/7"), [say(200, &other)]);
+    let client = forge.repository(&repository(None)).await.unwrap();
+    client.pull_request(SEVEN).await.unwrap_err();
+    fake.on(Method::GET, REPO, [say(200, &json!({"id": 99}))]);
+    let error = client.add_labels(SEVEN, &["a".to_owned()]).await.unwrap_err();
+    assert!(matches!(error, ForgeError::OtherRepository { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_pull_request_that_was_read_proves_the_name_without_a_call() {
+    let fake = Fake::start().await;
+    fake.on(Method::GET, &format!("{REPO}/pulls/7"), [say(200, &pull(7))]);
+    fake.on(
+        Method::POST,
+        &format!("{REPO}/issues/7/labels"),
+        [say(200, &json!([]))],
+    );
+    let forge = fake.forge();
+    let reader = forge.repository(&repository(None)).await.unwrap();
+    reader.pull_request(SEVEN).await.unwrap();
+    let writer = forge.repository(&repository(None)).await.unwrap();
+    writer.add_labels(SEVEN, &["a".to_owned()]).await.unwrap();
+    assert_eq!(fake.asked().len(), 2);
 }
