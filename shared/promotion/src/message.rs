@@ -126,10 +126,12 @@ pub struct PromoteV1 {
 /// A step whose pull request is open and is to be merged without a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergeV1 {
-    /// The step as it was carried out. The commit that it made is the only one that may be merged.
+    /// The step as it was carried out.
     pub promote: PromoteV1,
     /// Its pull request.
     pub number: PrNumber,
+    /// The commit that it made: the only one that may be merged.
+    pub commit: CommitOid,
 }
 
 /// Tell people about a change.

@@ -1,7 +1,7 @@
 //! A component's own policy: which targets it may go to. Telefonistka's `<component>/telefonistka.yaml`.
 
 use super::error::{PolicyError, PolicyErrors};
-use super::pattern::TargetPattern;
+use super::pattern::{Budget, TargetPattern};
 use super::read::Findings;
 use super::yaml::{Node, parse};
 use crate::PathInRepo;
@@ -62,8 +62,9 @@ impl ComponentPolicy {
             ],
             "a map with `promotionTargetAllowList` or `promotionTargetBlockList`",
         );
-        let allow = list(&mut findings, fields.get("promotionTargetAllowList"));
-        let block = list(&mut findings, fields.get("promotionTargetBlockList"));
+        let mut budget = Budget::of_component();
+        let allow = list(&mut findings, &mut budget, fields.get("promotionTargetAllowList"));
+        let block = list(&mut findings, &mut budget, fields.get("promotionTargetBlockList"));
         let disable_diff = findings.truth(fields.get("disableArgoCDDiff"));
         Ok(Self {
             file: file.to_owned(),
@@ -104,7 +105,7 @@ impl ComponentPolicy {
     }
 }
 
-fn list(findings: &mut Findings<'_>, node: Option<&Node>) -> Option<List> {
+fn list(findings: &mut Findings<'_>, budget: &mut Budget, node: Option<&Node>) -> Option<List> {
     let texts = findings.texts(node, "a list of regular expressions");
     if let Some((mark, _)) = texts.get(MAX_ENTRIES) {
         findings.error(
@@ -113,9 +114,12 @@ fn list(findings: &mut Findings<'_>, node: Option<&Node>) -> Option<List> {
         );
         return None;
     }
+    if budget.is_spent() {
+        return None;
+    }
     let mut entries = Vec::new();
     for (mark, text) in texts {
-        match TargetPattern::compile(text) {
+        match TargetPattern::compile(text, budget) {
             Ok(pattern) => entries.push(Entry {
                 line: mark.line,
                 pattern,
@@ -125,6 +129,9 @@ fn list(findings: &mut Findings<'_>, node: Option<&Node>) -> Option<List> {
                     mark,
                     format!("expected a regular expression in Go's syntax: {error}"),
                 );
+                if budget.is_spent() {
+                    return None;
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use super::Policy;
 use super::error::PolicyErrors;
 use super::flow::{Conditions, Flow, Group};
-use super::pattern::{SourcePattern, check};
+use super::pattern::{Budget, SourcePattern, check};
 use super::protected::protected;
 use super::read::{Fields, Findings};
 use super::settings::{ArgoCdSettings, Settings, WebhookEndpoint};
@@ -57,8 +57,9 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
         ],
         "a map of policy keys such as `promotionPaths`",
     );
-    let flows = flows(&mut findings, fields.get("promotionPaths"));
-    let settings = settings(&mut findings, &fields);
+    let mut budget = Budget::of_policy();
+    let flows = flows(&mut findings, &mut budget, fields.get("promotionPaths"));
+    let settings = settings(&mut findings, &mut budget, &fields);
     for key in WITHOUT_EFFECT {
         if let Some(node) = fields.get(key) {
             findings.warn(node.mark, format!("`{key}` is read and has no effect yet"));
@@ -72,7 +73,7 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
     })
 }
 
-fn flows(findings: &mut Findings<'_>, node: Option<&Node>) -> Vec<Flow> {
+fn flows(findings: &mut Findings<'_>, budget: &mut Budget, node: Option<&Node>) -> Vec<Flow> {
     let items = findings.list(node, "a list of flows, each with `sourcePath` and `promotionPrs`");
     if let Some(beyond) = items.get(MAX_FLOWS) {
         findings.error(
@@ -84,12 +85,21 @@ fn flows(findings: &mut Findings<'_>, node: Option<&Node>) -> Vec<Flow> {
     let mut targets = 0;
     let mut flows = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        flows.extend(flow(findings, index, item, &mut targets));
+        flows.extend(flow(findings, budget, index, item, &mut targets));
+        if budget.is_spent() {
+            break;
+        }
     }
     flows
 }
 
-fn flow(findings: &mut Findings<'_>, index: usize, node: &Node, targets: &mut usize) -> Option<Flow> {
+fn flow(
+    findings: &mut Findings<'_>,
+    budget: &mut Budget,
+    index: usize,
+    node: &Node,
+    targets: &mut usize,
+) -> Option<Flow> {
     let known = [
         "sourcePath",
         "componentPathExtraDepth",
@@ -98,7 +108,7 @@ fn flow(findings: &mut Findings<'_>, index: usize, node: &Node, targets: &mut us
     ];
     let fields = findings.fields(node, &known, "a flow with `sourcePath` and `promotionPrs`");
     let depth = 1 + findings.count(fields.get("componentPathExtraDepth"), MAX_EXTRA_DEPTH);
-    let source = source(findings, node.mark, fields.get("sourcePath"), depth);
+    let source = source(findings, budget, node.mark, fields.get("sourcePath"), depth);
     let (conditions, auto_merge) = conditions(findings, fields.get("conditions"));
     let prs = findings.list(
         fields.get("promotionPrs"),
@@ -128,6 +138,7 @@ fn flow(findings: &mut Findings<'_>, index: usize, node: &Node, targets: &mut us
 
 fn source(
     findings: &mut Findings<'_>,
+    budget: &mut Budget,
     flow: Mark,
     node: Option<&Node>,
     depth: usize,
@@ -152,7 +163,7 @@ fn source(
             "paths in a repository begin with neither `/` nor `./`, so this flow never matches",
         );
     }
-    match SourcePattern::compile(text, depth) {
+    match SourcePattern::compile_within(text, depth, budget) {
         Ok(pattern) => {
             if !pattern.ends_with_slash() {
                 findings.warn(
@@ -293,7 +304,7 @@ fn target(findings: &mut Findings<'_>, mark: Mark, text: &str) -> Option<PathInR
     None
 }
 
-fn settings(findings: &mut Findings<'_>, fields: &Fields<'_>) -> Settings {
+fn settings(findings: &mut Findings<'_>, budget: &mut Budget, fields: &Fields<'_>) -> Settings {
     let mut pr_labels = Vec::new();
     for key in ["promtionPRlables", "promtionPrLables"] {
         let labels = findings.texts(fields.get(key), "a list of labels");
@@ -305,10 +316,10 @@ fn settings(findings: &mut Findings<'_>, fields: &Fields<'_>) -> Settings {
         toggle_commit_status: toggles(findings, fields.get("toggleCommitStatus"))
             .into_iter()
             .collect(),
-        webhook_endpoints: webhook_endpoints(findings, fields.get("webhookEndpointRegexs")),
+        webhook_endpoints: webhook_endpoints(findings, budget, fields.get("webhookEndpointRegexs")),
         webhook_skip_tls_verify: findings.truth(fields.get("whProxtSkipTLSVerifyUpstream")),
         pr_labels,
-        argocd: argocd(findings, fields.get("argocd")),
+        argocd: argocd(findings, budget, fields.get("argocd")),
     }
 }
 
@@ -344,7 +355,11 @@ fn toggles(findings: &mut Findings<'_>, node: Option<&Node>) -> Vec<(String, Str
     toggles
 }
 
-fn webhook_endpoints(findings: &mut Findings<'_>, node: Option<&Node>) -> Vec<WebhookEndpoint> {
+fn webhook_endpoints(
+    findings: &mut Findings<'_>,
+    budget: &mut Budget,
+    node: Option<&Node>,
+) -> Vec<WebhookEndpoint> {
     let items = findings.list(node, "a list of endpoints with `expression` and `replacements`");
     if let Some(beyond) = items.get(MAX_FLOWS) {
         findings.error(
@@ -360,7 +375,7 @@ fn webhook_endpoints(findings: &mut Findings<'_>, node: Option<&Node>) -> Vec<We
             &["expression", "replacements"],
             "an endpoint with `expression` and `replacements`",
         );
-        let expression = expression(findings, fields.get("expression")).unwrap_or_default();
+        let expression = expression(findings, budget, fields.get("expression")).unwrap_or_default();
         let replacements = findings.texts(fields.get("replacements"), "a list of addresses");
         endpoints.push(WebhookEndpoint {
             expression,
@@ -373,7 +388,7 @@ fn webhook_endpoints(findings: &mut Findings<'_>, node: Option<&Node>) -> Vec<We
     endpoints
 }
 
-fn argocd(findings: &mut Findings<'_>, node: Option<&Node>) -> ArgoCdSettings {
+fn argocd(findings: &mut Findings<'_>, budget: &mut Budget, node: Option<&Node>) -> ArgoCdSettings {
     let Some(node) = node else {
         return ArgoCdSettings::default();
     };
@@ -391,7 +406,7 @@ fn argocd(findings: &mut Findings<'_>, node: Option<&Node>) -> ArgoCdSettings {
     ArgoCdSettings {
         comment_diff: findings.truth(fields.get("commentDiffonPR")),
         auto_merge_no_diff: findings.truth(fields.get("autoMergeNoDiffPRs")),
-        allow_sync_from_branch: expression(findings, fields.get("allowSyncfromBranchPathRegex"))
+        allow_sync_from_branch: expression(findings, budget, fields.get("allowSyncfromBranchPathRegex"))
             .filter(|expression| !expression.is_empty()),
         use_sha_label: findings.truth(fields.get("useSHALabelForAppDiscovery")),
         create_temporary_apps: findings.truth(fields.get("createTempAppObjectFromNewApps")),
@@ -399,9 +414,13 @@ fn argocd(findings: &mut Findings<'_>, node: Option<&Node>) -> ArgoCdSettings {
 }
 
 /// A regular expression that is kept as text.
-fn expression(findings: &mut Findings<'_>, node: Option<&Node>) -> Option<String> {
+fn expression(findings: &mut Findings<'_>, budget: &mut Budget, node: Option<&Node>) -> Option<String> {
     let (mark, text) = findings.text(node, "a regular expression")?;
-    if let Err(error) = check(text) {
+    // One error about the file's patterns together is enough.
+    if budget.is_spent() {
+        return None;
+    }
+    if let Err(error) = check(text, budget) {
         findings.error(
             mark,
             format!("expected a regular expression in Go's syntax: {error}"),

@@ -63,6 +63,22 @@ pub fn policy(change: &Change, errors: &PolicyErrors, links: &Links) -> Failure 
     }
 }
 
+/// Nothing of a change can be promoted because of `reason`, a sentence in plain text that says what to do.
+#[must_use]
+pub fn change(reason: &str) -> Failure {
+    let mut page = Page::new(LIMIT, CUT, "");
+    page.block("**Nothing was promoted**, and it needs a person.");
+    page.block(&format!("Why: {}", markdown::text(&markdown::cut(reason, 4_000))));
+    page.block(
+        "Mend what it names, then press Redeliver on the webhook delivery of this pull request's merge.",
+    );
+    Failure {
+        step: None,
+        summary: status::fit(&format!("Nothing was promoted: {reason}")),
+        comment: page.finish(),
+    }
+}
+
 /// `step` had to stop because of `reason`; `remedy` says what a person can do about it. Both are sentences, and plain text.
 #[must_use]
 pub fn step(step: &Step, reason: &str, remedy: &str) -> Failure {

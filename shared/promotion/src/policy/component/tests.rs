@@ -133,3 +133,55 @@ fn unknown_keys_are_warned_of() {
         "workspace/nginx/telefonistka.yaml:1:1: unknown key `promotionTargetBlocklist` is ignored; did you mean `promotionTargetBlockList`?"
     );
 }
+
+/// A file whose two lists hold 250 entries each.
+fn both_lists(entry: impl Fn(usize) -> String) -> String {
+    ["Allow", "Block"]
+        .iter()
+        .map(|list| {
+            let entries: String = (0..250)
+                .map(|index| format!("  - '{}'\n", entry(index)))
+                .collect();
+            format!("promotionTarget{list}List:\n{entries}")
+        })
+        .collect()
+}
+
+#[test]
+fn a_small_file_of_costly_patterns_is_refused_before_they_are_compiled() {
+    let one = |pattern: &str| {
+        let yaml = format!("promotionTargetBlockList:\n  - '{pattern}'\n");
+        ComponentPolicy::compile("c", &yaml)
+    };
+    assert!(one(r"\pL").is_ok());
+    let error = one(r"\pL{20}").unwrap_err();
+    assert!(
+        error.to_string().starts_with("c:2:5: ") && error.to_string().contains("64 KiB"),
+        "{error}"
+    );
+
+    let errors = ComponentPolicy::compile("c", &both_lists(|index| format!(r"\pL{index}"))).unwrap_err();
+    assert_eq!(errors.iter().count(), 1, "{errors}");
+    assert!(
+        errors.first().line > 10 && errors.first().line < 252 && errors.first().column == 5,
+        "{errors}"
+    );
+    assert!(errors.to_string().contains("the file's patterns"), "{errors}");
+}
+
+#[test]
+fn two_full_lists_of_ordinary_patterns_are_taken() {
+    let policy = policy(&both_lists(|index| {
+        format!("clusters/(prod|staging)/us-central1/[^/]+/c{index}.*")
+    }));
+    let (target, component) = (
+        path("clusters/prod/us-central1/a/c249"),
+        path("clusters/prod/us-central1/a/c249/x"),
+    );
+    assert!(
+        policy
+            .refusal(&target, &component)
+            .unwrap()
+            .contains("promotionTargetBlockList")
+    );
+}

@@ -24,6 +24,64 @@ pub(super) enum Ast {
     },
 }
 
+/// One state of the compiled pattern, in bytes, with what leads to it.
+const STATE_WEIGHT: usize = 32;
+/// A class that holds most characters, such as `.` or `[^/]`: ten states or so, for UTF-8.
+pub(super) const WIDE_WEIGHT: usize = 1_250;
+/// A character of a class that is none of ASCII: it may begin a range, which takes several states.
+const RANGE_WEIGHT: usize = 160;
+/// A Unicode class has hundreds of ranges, and another one in the same brackets may add some.
+const UNICODE_WEIGHT: usize = 54_000;
+const MORE_UNICODE_WEIGHT: usize = 8_000;
+
+fn is_beyond_ascii(text: &str) -> bool {
+    let long_code = |(_, code): (usize, &str)| code.split_once('}').is_some_and(|(code, _)| code.len() > 5);
+    !text.is_ascii()
+        || text
+            .match_indices(r"\x{")
+            .map(|(at, _)| (at, text.get(at..).unwrap_or_default()))
+            .any(long_code)
+}
+
+fn leaf_weight(text: &str) -> usize {
+    let (text, folded) = match text.strip_prefix("(?i:") {
+        // The letters of the other case may lie far off.
+        Some(text) => (text, 4),
+        None => (text, 1),
+    };
+    let mut plain = if text.starts_with('[') && is_beyond_ascii(text) {
+        WIDE_WEIGHT
+    } else {
+        0
+    };
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        // A character that stands for itself is written as a code, so that `\p{` is always a class, and `^` a negation.
+        let code = rest
+            .as_str()
+            .strip_prefix("x{")
+            .and_then(|rest| rest.split_once('}'));
+        plain += match (c, code) {
+            ('\\', Some((code, after))) => {
+                rest = after.chars();
+                if code.len() > 2 {
+                    RANGE_WEIGHT
+                } else {
+                    STATE_WEIGHT
+                }
+            }
+            ('^' | '.', _) => WIDE_WEIGHT,
+            (c, _) if c.is_ascii() => STATE_WEIGHT,
+            _ => RANGE_WEIGHT,
+        };
+    }
+    let unicode = match text.matches(r"\p{").count() + text.matches(r"\P{").count() {
+        0 => 0,
+        classes => UNICODE_WEIGHT + (classes - 1) * MORE_UNICODE_WEIGHT,
+    };
+    plain * folded + unicode
+}
+
 /// How the alternatives of a pattern end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -162,6 +220,32 @@ impl Ast {
             vec![none, some]
         };
         (Self::Alternate(choices), ending.and(ending_without))
+    }
+
+    /// What it may come to in bytes when it is compiled: more than it does
+    /// (`what_a_pattern_weighs_is_at_least_what_it_comes_to`), and known before anything is compiled.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Empty | Self::Slash => STATE_WEIGHT,
+            Self::Leaf(text) => leaf_weight(text),
+            Self::Concat(items) => items
+                .iter()
+                .fold(0_usize, |sum, item| sum.saturating_add(item.weight())),
+            Self::Alternate(items) => items.iter().fold(2 * STATE_WEIGHT, |sum, item| {
+                sum.saturating_add(STATE_WEIGHT).saturating_add(item.weight())
+            }),
+            Self::Repeat { inner, min, max, .. } => {
+                let copies = max.unwrap_or(*min).max(*min).max(1);
+                let copies = usize::try_from(copies).unwrap_or(usize::MAX);
+                // Between two copies there is a choice, and one around them all.
+                let inner = inner.weight();
+                inner
+                    .saturating_add(STATE_WEIGHT)
+                    .saturating_mul(copies - 1)
+                    .saturating_add(inner)
+                    .saturating_add(STATE_WEIGHT)
+            }
+        }
     }
 
     /// Go's limit on repeats within repeats: their counts may multiply to at most `limit`.

@@ -11,12 +11,15 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
-use ast::{Ast, Ending};
+use ast::{Ast, Ending, WIDE_WEIGHT};
 
 /// The longest pattern, in bytes.
 pub(super) const MAX_PATTERN_BYTES: usize = 1000;
-/// What one compiled pattern may take, in bytes. It bounds the time to compile as well.
-const MAX_COMPILED_BYTES: usize = 1 << 20;
+/// The most that one pattern may come to when it is compiled, in bytes: of a list's entry, and of any other.
+const MAX_ENTRY_BYTES: usize = 64 << 10;
+const MAX_COMPILED_BYTES: usize = 256 << 10;
+/// What a pattern may remember of the texts it has seen, to be faster with the next: little, for there are many patterns.
+const MAX_MEMORY: usize = 16 << 10;
 
 /// Enough for what [`ast`] makes of a pattern whose groups are nested as deep as may be.
 const MAX_COMPILED_NESTING: u32 = 2000;
@@ -48,15 +51,66 @@ fn parse(pattern: &str) -> Result<Ast, PatternError> {
     go::parse(pattern)
 }
 
-fn build(regex: &str) -> Result<Regex, PatternError> {
+/// What the patterns of one file may come to together, in bytes. It bounds both the time to compile them and what they hold.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: usize,
+    is_spent: bool,
+}
+
+impl Budget {
+    pub(super) const fn of_policy() -> Self {
+        Self::of(16 << 20)
+    }
+
+    pub(super) const fn of_component() -> Self {
+        Self::of(6 << 20)
+    }
+
+    const fn of(bytes: usize) -> Self {
+        Self {
+            left: bytes,
+            is_spent: false,
+        }
+    }
+
+    /// Whether a pattern was refused because of those before it: each that follows will be, too.
+    pub(super) const fn is_spent(&self) -> bool {
+        self.is_spent
+    }
+
+    /// Takes what one pattern comes to. Nothing may be compiled before.
+    fn spend(&mut self, weight: usize, limit: usize) -> Result<(), PatternError> {
+        let refused = |problem| Err(PatternError { problem, at: None });
+        if weight > limit {
+            return refused(if limit == MAX_ENTRY_BYTES {
+                "the pattern comes to more than 64 KiB when it is compiled"
+            } else {
+                "the pattern comes to more than 256 KiB when it is compiled"
+            });
+        }
+        match self.left.checked_sub(weight) {
+            Some(left) if !self.is_spent => {
+                self.left = left;
+                Ok(())
+            }
+            _ => {
+                self.is_spent = true;
+                refused("the file's patterns up to here come to too much when they are compiled")
+            }
+        }
+    }
+}
+
+fn build(regex: &str, limit: usize) -> Result<Regex, PatternError> {
     RegexBuilder::new(regex)
-        .size_limit(MAX_COMPILED_BYTES)
-        .dfa_size_limit(MAX_COMPILED_BYTES)
+        .size_limit(limit)
+        .dfa_size_limit(MAX_MEMORY)
         .nest_limit(MAX_COMPILED_NESTING)
         .build()
         .map_err(|error| PatternError {
             problem: match error {
-                regex::Error::CompiledTooBig(_) => "the pattern comes to more than 1 MiB when it is compiled",
+                regex::Error::CompiledTooBig(_) => "the pattern comes to too much when it is compiled",
                 _ => "the pattern names a Unicode class that does not exist, or is too nested",
             },
             at: None,
@@ -64,10 +118,12 @@ fn build(regex: &str) -> Result<Regex, PatternError> {
 }
 
 /// Checks a pattern that is only kept.
-pub(super) fn check(pattern: &str) -> Result<(), PatternError> {
+pub(super) fn check(pattern: &str, budget: &mut Budget) -> Result<(), PatternError> {
+    let ast = parse(pattern)?;
+    budget.spend(ast.weight(), MAX_COMPILED_BYTES)?;
     let mut regex = String::new();
-    parse(pattern)?.emit(&mut regex);
-    build(&regex).map(|_| ())
+    ast.emit(&mut regex);
+    build(&regex, MAX_COMPILED_BYTES).map(|_| ())
 }
 
 /// Which directories of a repository hold components: a pattern that is matched from the start of a path, over whole
@@ -77,10 +133,12 @@ pub struct SourcePattern {
     /// As it was written, without a slash at its end.
     text: String,
     ends_with_slash: bool,
-    /// `^(source)/`
+    /// `^source/`
     source: Regex,
-    /// `^(source)/(component)/`
+    /// `^source/component/`, without groups: the engine would keep a large table for those.
     component: Regex,
+    /// How many segments a component has.
+    depth: usize,
 }
 
 /// Where a path meets a [`SourcePattern`].
@@ -105,15 +163,31 @@ impl SourcePattern {
     /// # Errors
     /// When Go refuses the pattern, or it is too large.
     pub fn compile(pattern: &str, depth: usize) -> Result<Self, PatternError> {
+        Self::compile_within(pattern, depth, &mut Budget::of_policy())
+    }
+
+    /// [`Self::compile`], for one of several in a file.
+    pub(super) fn compile_within(
+        pattern: &str,
+        depth: usize,
+        budget: &mut Budget,
+    ) -> Result<Self, PatternError> {
         let (ast, ending) = parse(pattern)?.without_final_slash();
+        let depth = depth.max(1);
+        let more = depth - 1;
+        // It is compiled twice.
+        let weight = ast.weight().saturating_mul(2);
+        let name = WIDE_WEIGHT.saturating_mul(depth.saturating_add(1));
+        budget.spend(weight.saturating_add(name), 2 * MAX_COMPILED_BYTES)?;
         let mut body = String::new();
         ast.emit(&mut body);
-        let more = depth.saturating_sub(1);
+        let build = |regex: &str| build(regex, MAX_COMPILED_BYTES);
         Ok(Self {
             text: without_slash(pattern).to_owned(),
             ends_with_slash: ending == Ending::Slash,
             source: build(&format!("^(?:{body})/"))?,
-            component: build(&format!("^({body})/([^/]+(?:/[^/]+){{{more}}})/"))?,
+            component: build(&format!("^(?:{body})/[^/]+(?:/[^/]+){{{more}}}/"))?,
+            depth,
         })
     }
 
@@ -132,19 +206,22 @@ impl SourcePattern {
     /// Where `path` meets the pattern. Only the path's directories decide, so every file of a directory has the same answer.
     #[must_use]
     pub fn locate<'a>(&self, path: &'a str) -> SourceMatch<'a> {
-        if let Some(found) = self.component.captures(path)
-            && let (Some(source), Some(name)) = (found.get(1), found.get(2))
-        {
-            return SourceMatch::Component {
-                source: source.as_str(),
-                name: name.as_str(),
-            };
+        if let Some((source, name)) = self.split(path) {
+            return SourceMatch::Component { source, name };
         }
         if self.source.is_match(path) {
             SourceMatch::NoComponent
         } else {
             SourceMatch::None
         }
+    }
+
+    /// The source and the component that `path` lies in. No segment of the component's name holds a slash, so that their
+    /// number says where it begins.
+    fn split<'a>(&self, path: &'a str) -> Option<(&'a str, &'a str)> {
+        let both = self.component.find(path)?.as_str().strip_suffix('/')?;
+        let (slash, _) = both.rmatch_indices('/').nth(self.depth - 1)?;
+        Some((both.get(..slash)?, both.get(slash + 1..)?))
     }
 }
 
@@ -164,19 +241,15 @@ impl Eq for SourcePattern {}
 
 /// One entry of a component's allow or block list.
 #[derive(Clone)]
-pub(super) struct TargetPattern {
-    anywhere: Regex,
-    from_start: Regex,
-}
+pub(super) struct TargetPattern(Regex);
 
 impl TargetPattern {
-    pub(super) fn compile(pattern: &str) -> Result<Self, PatternError> {
+    pub(super) fn compile(pattern: &str, budget: &mut Budget) -> Result<Self, PatternError> {
+        let ast = parse(pattern)?;
+        budget.spend(ast.weight(), MAX_ENTRY_BYTES)?;
         let mut body = String::new();
-        parse(pattern)?.emit(&mut body);
-        Ok(Self {
-            anywhere: build(&body)?,
-            from_start: build(&format!("^(?:{body})"))?,
-        })
+        ast.emit(&mut body);
+        build(&body, MAX_ENTRY_BYTES).map(Self)
     }
 
     /// Whether the entry means `component`, a path below the configured `target`; both without a slash at the end, and
@@ -186,21 +259,22 @@ impl TargetPattern {
     /// component's path. Either will do. The second is anchored at the start, so that a component whose name happens to hold
     /// a list's word is not caught by it.
     pub(super) fn means(&self, target: &str, target_with_slash: &str, component: &str) -> bool {
-        self.anywhere.is_match(target)
-            || self.anywhere.is_match(target_with_slash)
-            || self.from_start.is_match(component)
+        self.0.is_match(target)
+            || self.0.is_match(target_with_slash)
+            // What is found first is what begins first.
+            || self.0.find(component).is_some_and(|found| found.start() == 0)
     }
 }
 
 impl fmt::Debug for TargetPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TargetPattern({:?})", self.anywhere.as_str())
+        write!(f, "TargetPattern({:?})", self.0.as_str())
     }
 }
 
 impl PartialEq for TargetPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.anywhere.as_str() == other.anywhere.as_str()
+        self.0.as_str() == other.0.as_str()
     }
 }
 

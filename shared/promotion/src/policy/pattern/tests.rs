@@ -5,7 +5,11 @@ use super::*;
 fn search(pattern: &str) -> Regex {
     let mut body = String::new();
     parse(pattern).unwrap().emit(&mut body);
-    build(&body).unwrap()
+    build(&body, 1 << 20).unwrap()
+}
+
+fn check(pattern: &str) -> Result<(), PatternError> {
+    super::check(pattern, &mut Budget::of_policy())
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn what_go_refuses_is_refused() {
 #[test]
 fn patterns_are_bounded() {
     let too_big = "(?:[^/]\\pL){1000}";
-    assert!(check(too_big).unwrap_err().to_string().contains("1 MiB"));
+    assert!(check(too_big).unwrap_err().to_string().contains("256 KiB"));
     assert!(check(&"a".repeat(1001)).is_err());
     assert!(check(&"a".repeat(1000)).is_ok());
     assert!(check(&"(".repeat(500)).is_err());
@@ -333,7 +337,92 @@ fn a_source_is_called_by_its_pattern_without_the_slash() {
     }
 }
 
+/// Whether the engine takes it with what it is said to weigh.
+fn builds_within_its_weight(pattern: &str) -> bool {
+    let ast = parse(pattern).unwrap();
+    let mut body = String::new();
+    ast.emit(&mut body);
+    let built = RegexBuilder::new(&body)
+        .size_limit(ast.weight() + OVERHEAD)
+        .nest_limit(MAX_COMPILED_NESTING)
+        .build();
+    !matches!(built, Err(regex::Error::CompiledTooBig(_)))
+}
+
+/// What the engine adds to each pattern to find it anywhere, and for the match itself.
+const OVERHEAD: usize = 500;
+
+#[test]
+fn what_a_pattern_weighs_is_at_least_what_it_comes_to() {
+    let many = ('\u{100}'..'\u{2000}').step_by(60).collect::<String>();
+    let pairs: String = ('\u{100}'..'\u{20000}')
+        .step_by(2000)
+        .map(|c| format!("{c}-\\x{{{:x}}}", u32::from(c) + 999))
+        .collect();
+    for pattern in [
+        "",
+        "a",
+        "a|b",
+        ".",
+        "(?s).",
+        "[^/]",
+        r"\W",
+        r"\pL",
+        r"\PL",
+        r"\p{Any}",
+        r"[\x{80}-\x{10fffe}]",
+        r"\p{Lo}",
+        r"\p{Ll}",
+        r"\p{Lu}",
+        r"\PM",
+        r"\P{Cn}",
+        r"\pC",
+        r"\p{^Lu}",
+        r"\pS",
+        "(?i)\\pL",
+        "(?i)\\p{Lu}",
+        "(?i)\\P{Lu}",
+        "(?i)k",
+        "(?i)ſ",
+        "(?i).",
+        "(?i)[^a]",
+        "日本",
+        "(?i)ü",
+        "[α-ω]",
+        "(?i)[α-ω]",
+        "a*",
+        "a+",
+        "a?",
+        "(?:a|b)*",
+        "[[:^alpha:]]",
+        r"[\pL\pN\pS]",
+        "(?i)[ა-ჺ]",
+        "(?i)[^ſ]",
+        &format!("[{many}]"),
+        &format!("[^{many}]"),
+        &format!("(?i)[{many}]"),
+        &format!("[{pairs}]"),
+        &format!("[^{pairs}]"),
+    ] {
+        for repeat in [1, 2, 3, 20] {
+            let pattern = format!("(?:{pattern}){{{repeat}}}");
+            assert!(
+                builds_within_its_weight(&pattern),
+                "{pattern:?}: {}",
+                parse(&pattern).unwrap().weight()
+            );
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_any_likely_pattern_weighs_is_at_least_what_it_comes_to(
+        pattern in r"((\(\?i\))?([a/.K日]|\[\^?[a-cé]{1,3}\]|\\[pP][LNMCS]|\\W|\((a|\.|\|){1,3}\))([*+?]|\{[1-5](,[5-9]?)?\})?){0,6}",
+    ) {
+        prop_assert!(parse(&pattern).is_err() || builds_within_its_weight(&pattern), "{}", pattern);
+    }
+
     #[test]
     fn no_pattern_and_no_path_panics(pattern in any::<String>(), path in any::<String>(), depth in 1_usize..5) {
         if let Ok(source) = SourcePattern::compile(&pattern, depth) {

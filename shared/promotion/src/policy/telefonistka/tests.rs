@@ -473,10 +473,23 @@ fn a_whole_file_of_costly_patterns_is_refused_soon() {
         .collect();
     let found = errors(&format!("promotionPaths:\n{flows}"));
     assert!(
-        found.iter().all(|error| error.contains("1 MiB")),
+        found.iter().all(|error| error.contains("256 KiB")),
         "{:?}",
         found.first()
     );
+}
+
+#[test]
+fn a_file_of_many_costly_patterns_is_refused_where_they_become_too_many() {
+    let flows: String = (0..250)
+        .map(|n| format!("- {{sourcePath: '\\pL{{2}}{n}/', promotionPrs: [{{targetPaths: [b/]}}]}}\n"))
+        .collect();
+    let found = errors(&format!("promotionPaths:\n{flows}"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let found = found.first().unwrap();
+    assert!(found.contains("the file's patterns"), "{found}");
+    let line: usize = found.split(':').nth(1).unwrap().parse().unwrap();
+    assert!((20..250).contains(&line), "{found}");
 }
 
 fn key() -> impl Strategy<Value = &'static str> {

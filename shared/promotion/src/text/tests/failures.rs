@@ -88,3 +88,24 @@ It would have brought `nginx` from `workspace` to `clusters/lab/europe-west4/c1`
     };
     assert_eq!(stopped, Some(sample::step_to_lab().id));
 }
+
+#[test]
+fn a_change_that_cannot_be_read_says_why_and_what_to_do() {
+    let failure =
+        super::super::failure::change("the token may not read acme/gitops; give it access to its contents");
+    assert_eq!(
+        failure.summary,
+        "Nothing was promoted: the token may not read acme/gitops; give it access to its contents"
+    );
+    assert_eq!(
+        failure.comment,
+        "\
+**Nothing was promoted**, and it needs a person.
+
+Why: the token may not read acme/gitops; give it access to its contents
+
+Mend what it names, then press Redeliver on the webhook delivery of this pull request's merge.
+"
+    );
+    assert_eq!(failure.step, None);
+}
