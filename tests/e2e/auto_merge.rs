@@ -118,7 +118,9 @@ async fn a_persons_push_leaves_the_merge_to_people() {
             let theirs = checkout.commit_all("Make it four").await;
             checkout.push(&branch).await;
             pass_ci(world, lab).await;
-            world.until_logged("has commits that are not ours").await;
+            world
+                .until_comment(1, "commits that Lockflight did not make")
+                .await;
             world.quiet().await;
             let pull = world.pull_request(lab);
             assert!(!pull.merged);
@@ -143,7 +145,9 @@ async fn what_is_pushed_between_the_last_look_and_the_merge_is_not_merged() {
             let theirs = checkout.commit_all("Make it four").await;
             checkout.push(&lab.head.branch).await;
             held.release();
-            world.until_logged("has commits that are not ours").await;
+            world
+                .until_comment(change, "commits that Lockflight did not make")
+                .await;
             world.quiet().await;
             let pull = world.pull_request(lab.number);
             assert_eq!((pull.merged, pull.head.sha), (false, theirs));

@@ -16,6 +16,7 @@ mod deletion;
 mod deliveries;
 mod faults;
 mod kills;
+mod overtaken;
 mod people;
 mod policies;
 mod policy;

@@ -1,5 +1,6 @@
 //! Policies that only tell, and policies that cannot be used.
 
+use lockflight_sandbox::{Effect, Fault, RequestMatcher};
 use lockflight_tests::world::put;
 
 use crate::policies::{DRY_RUN, LAB};
@@ -131,6 +132,26 @@ async fn a_change_that_concerns_no_flow_says_so_and_no_more() {
             let description = status.description.unwrap();
             assert!(description.starts_with("Nothing to promote: "), "{description}");
             assert!(world.comments(change).is_empty() && world.promotions().is_empty());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_told_on_the_pull_request() {
+    world(LAB)
+        .run(async |world| {
+            world.forge.faults().add(Fault {
+                matcher: RequestMatcher::git_upload_pack(),
+                times: 1,
+                effect: Effect::Status(403),
+            });
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_status(change, "failure").await;
+            world.until_comment(change, "Nothing was promoted").await;
+            world.redeliver_merge(change).await;
+            let [_lab] = world.promotions_of(change).await;
         })
         .await;
 }

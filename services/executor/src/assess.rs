@@ -12,9 +12,9 @@ const HISTORY_LIMIT: usize = 500;
 /// What a step still has to do.
 #[derive(Debug)]
 pub(crate) enum Assessment {
-    /// Its content is not at the targets yet.
-    Needed,
-    /// The targets have it, or the content of a later commit of the source.
+    /// The content of these is not at their targets yet; the others are carried.
+    Needed(Vec<Sync>),
+    /// All targets have it, or the content of a later commit of the source.
     Carried,
     /// It must not be done, for a reason that people have to mend.
     Unsafe { reason: String },
@@ -51,10 +51,14 @@ pub(crate) async fn assess(
         .iter()
         .filter(|sync| now.get(&sync.to) != Some(&wanted(sync)))
         .collect();
-    // Walk back from the head to the change: each state of a source since the change is later content.
+    // Walk back from the head: each state of a source since the change is later content. Only what comes after the change is later: on a
+    // branch whose first parents lead past the change, as after a merge the wrong way round, the walk ends early.
     let mut commit = head.clone();
     for _ in 0..HISTORY_LIMIT {
-        if open.is_empty() || commit == change.merged_as {
+        if open.is_empty()
+            || commit == change.merged_as
+            || !mirror.is_descendant(&commit, &change.merged_as).await?
+        {
             break;
         }
         let sources: Vec<PathInRepo> = open.iter().map(|sync| sync.from.clone()).collect();
@@ -68,7 +72,7 @@ pub(crate) async fn assess(
     Ok(if open.is_empty() {
         Assessment::Carried
     } else {
-        Assessment::Needed
+        Assessment::Needed(open.into_iter().cloned().collect())
     })
 }
 

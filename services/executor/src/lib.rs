@@ -143,6 +143,7 @@ fn failed(cause: &Envelope, promote: &PromoteV1, reason: &str, remedy: &str) -> 
         "failed",
         &promote.change.repo.id.to_string(),
         promote.step.id.as_str(),
+        reason,
     ]);
     cause.follow(
         id,

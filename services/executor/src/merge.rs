@@ -1,4 +1,4 @@
-//! Merges the pull request of a step whose policy says `autoMerge`, if it still is what we made.
+//! Merges the pull request of a step whose policy says `autoMerge`, if it still is what we made and still is wanted.
 //!
 //! It is a message of its own, so that a merge that waits for checks or reviews is put aside without repeating anything else, and never
 //! holds a worker.
@@ -10,44 +10,69 @@ use lockflight_fleet::worker::{Done, Failure};
 use lockflight_forge::{MergeMethod, MergeOutcome, PullRequest, PullRequestState};
 use lockflight_promotion::message::{Envelope, MergeV1, Outcome};
 
-use crate::promote::is_of;
-use crate::{Executor, outcome};
+use crate::assess::{Assessment, assess};
+use crate::promote::{is_of, left_to_people};
+use crate::{Executor, failed, outcome};
 
-/// How long a merge that GitHub could not do just now is put aside.
-const AGAIN: Duration = Duration::from_secs(2);
+/// The shortest that a merge is put aside.
+const SHORTEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The longest that a merge which waits for others is put aside.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 impl<L: RepoLock> Executor<L> {
     pub(crate) async fn merge(&self, envelope: &Envelope, merge: &MergeV1) -> Result<Done, Failure> {
-        let MergeV1 { promote, number } = merge;
-        let number = *number;
-        let step = promote.step.id.clone();
-        let client = self.forge.repository(&promote.change.repo).await?;
+        let (promote, number) = (&merge.promote, merge.number);
+        let (change, step) = (&promote.change, &promote.step);
+        let client = self.forge.repository(&change.repo).await?;
         let pull_request = client.pull_request(number).await?;
         if pull_request.merged {
+            let step = step.id.clone();
             return Ok(Done::Ack(vec![outcome(
                 envelope,
                 Outcome::Merged { step, number },
             )]));
         }
-        if !is_of(&pull_request, &promote.change, &promote.step) {
-            tracing::info!(pr.number = %number, "pull request {number} leads elsewhere now; merging it is left to people");
-            return Ok(Done::Ack(Vec::new()));
-        }
         if pull_request.state == PullRequestState::Closed {
+            let step = step.id.clone();
             return Ok(Done::Ack(vec![outcome(
                 envelope,
                 Outcome::Declined { step, number },
             )]));
         }
-        if self.our_commit(&client, promote).await? != pull_request.head {
-            tracing::info!(
-                pr.number = %number,
-                "pull request {number} has commits that are not ours; merging it is left to people",
-            );
+        if pull_request.head != merge.commit || !is_of(&pull_request, change, step) {
+            return Ok(Done::Ack(vec![left_to_people(envelope, promote, number)]));
+        }
+        if pull_request.mergeable_state.as_deref() == Some("dirty") {
+            let reason = format!("pull request {number} conflicts with {}", change.branch);
+            let remedy = "resolve the conflict and merge it by hand, or close it";
+            return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
+        }
+        // Nobody looks before this merge, so it must not undo what has come to the targets since.
+        let mirror = self.mirror(&client).await?;
+        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
             return Ok(Done::Ack(Vec::new()));
+        };
+        mirror.fetch(&change.branch, &change.merged_as).await?;
+        let overtaken = match assess(&mirror, change, step, &head).await? {
+            Assessment::Needed(open) => {
+                open.len() < step.sync.len() && self.is_whole(&mirror, promote, &merge.commit).await?
+            }
+            Assessment::Carried => true,
+            Assessment::Unsafe { reason } => {
+                return Ok(Done::Ack(vec![failed(
+                    envelope,
+                    promote,
+                    &reason,
+                    "close the pull request",
+                )]));
+            }
+        };
+        if overtaken {
+            let reason =
+                format!("the targets of pull request {number} have later content of the same source by now");
+            let remedy = "close it, or merge it by hand if it is the older content that you want";
+            return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
         }
         Ok(
             match client
@@ -55,17 +80,19 @@ impl<L: RepoLock> Executor<L> {
                 .await?
             {
                 MergeOutcome::Merged(_) | MergeOutcome::AlreadyMerged { .. } => {
+                    let step = step.id.clone();
                     Done::Ack(vec![outcome(envelope, Outcome::Merged { step, number })])
                 }
                 // Somebody pushed in this very moment: the next look sees it.
-                MergeOutcome::HeadMoved | MergeOutcome::NotMergeable { transient: true, .. } => {
-                    Done::Defer(AGAIN, Vec::new())
+                MergeOutcome::HeadMoved => Done::Defer(SHORTEST_WAIT, Vec::new()),
+                MergeOutcome::NotMergeable { transient: true, .. } => {
+                    Done::Defer(wait(&pull_request, SHORTEST_WAIT), Vec::new())
                 }
                 MergeOutcome::NotMergeable {
                     reason,
                     transient: false,
                 } => {
-                    let wait = self.wait(&pull_request);
+                    let wait = wait(&pull_request, self.config.merge_poll);
                     tracing::info!(
                         pr.number = %number, wait_ms = wait.as_millis(),
                         "pull request {number} can't be merged yet, looking again in {wait:?}: {reason}",
@@ -75,13 +102,13 @@ impl<L: RepoLock> Executor<L> {
             },
         )
     }
+}
 
-    /// How long to wait before the next look: a tenth of how long the pull request has been open, so that those that wait for days cost
-    /// few calls.
-    fn wait(&self, pull_request: &PullRequest) -> Duration {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let opened = Duration::from_secs(u64::try_from(pull_request.created_at).unwrap_or_default());
-        let longest = LONGEST_WAIT.max(self.config.merge_poll);
-        (now.saturating_sub(opened) / 10).clamp(self.config.merge_poll, longest)
-    }
+/// How long to wait before the next look: a tenth of how long the pull request has been open, so that those that wait for days cost few
+/// calls.
+fn wait(pull_request: &PullRequest, shortest: Duration) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let opened = Duration::from_secs(u64::try_from(pull_request.created_at).unwrap_or_default());
+    let shortest = shortest.max(Duration::from_millis(100));
+    (now.saturating_sub(opened) / 10).clamp(shortest, LONGEST_WAIT.max(shortest))
 }

@@ -11,10 +11,10 @@ use lockflight_forge::{
 use lockflight_git::{CommitSpec, Mirror, PushOutcome, RefUpdate};
 use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, Phase, PromoteV1};
-use lockflight_promotion::plan::Step;
+use lockflight_promotion::plan::{Step, Sync};
 use lockflight_promotion::text::marker::{self, Marker};
 use lockflight_promotion::text::{self, Links};
-use lockflight_promotion::{CommitOid, ErrorClass, MessageId};
+use lockflight_promotion::{CommitOid, ErrorClass, MessageId, PrNumber};
 
 use crate::assess::{Assessment, assess};
 use crate::{Executor, failed, outcome};
@@ -93,7 +93,7 @@ impl<L: RepoLock> Executor<L> {
             };
             opened
         };
-        decorate(&client, promote, &pull_request).await?;
+        forgiving(decorate(&client, promote, &pull_request).await)?;
         attempt.end("labels");
         let opened = Outcome::PullRequestOpened {
             step: step.id.clone(),
@@ -105,30 +105,23 @@ impl<L: RepoLock> Executor<L> {
             phases: attempt.phases,
         };
         follow.push(outcome(envelope, opened));
-        if (promote.approve || step.auto_merge)
-            && self.our_commit(&client, promote).await? != pull_request.head
-        {
-            tracing::info!(
-                pr.number = %pull_request.number,
-                "pull request {} has commits that are not ours; approving and merging it is left to people",
-                pull_request.number,
-            );
+        if (promote.approve || step.auto_merge) && !self.is_ours(&client, promote, &pull_request).await? {
+            // Approvals are no more than a favour; that a merge was promised and does not come is told.
+            let told = left_to_people(envelope, promote, pull_request.number);
+            follow.extend(step.auto_merge.then_some(told));
             return Ok(Done::Ack(follow));
         }
         if promote.approve {
-            self.approve(promote, &pull_request).await?;
+            forgiving(self.approve(promote, &pull_request).await)?;
         }
         if step.auto_merge {
-            let number = pull_request.number;
-            let id = MessageId::of(&[
-                "merge",
-                &change.repo.id.to_string(),
-                step.id.as_str(),
-                &number.to_string(),
-            ]);
+            let (number, commit) = (pull_request.number, pull_request.head);
+            let (repo, pull_request) = (change.repo.id.to_string(), number.to_string());
+            let id = MessageId::of(&["merge", &repo, step.id.as_str(), &pull_request]);
             let merge = MergeV1 {
                 promote: promote.clone(),
                 number,
+                commit,
             };
             follow.push(envelope.follow(id, Body::Merge(Box::new(merge))));
         }
@@ -152,15 +145,15 @@ impl<L: RepoLock> Executor<L> {
         };
         mirror.fetch(&change.branch, &change.merged_as).await?;
         attempt.end("refresh");
-        match assess(mirror, change, step, &head).await? {
-            Assessment::Needed => {}
+        let open = match assess(mirror, change, step, &head).await? {
+            Assessment::Needed(open) => open,
             Assessment::Carried => return Ok(Branch::Carried),
             Assessment::Unsafe { reason } => {
                 let remedy = "take it out of the component, and merge that".to_owned();
                 return Ok(Branch::Stopped { reason, remedy });
             }
-        }
-        let committed = mirror.commit(self.commit_spec(promote)).await?;
+        };
+        let committed = mirror.commit(self.commit_spec(promote, &open)).await?;
         attempt.end("commit");
         if !committed.changed {
             return Ok(Branch::Carried);
@@ -175,6 +168,12 @@ impl<L: RepoLock> Executor<L> {
         attempt.end("push");
         match outcomes.pop() {
             Some(PushOutcome::Pushed | PushOutcome::AlreadyThere) => Ok(Branch::Ready(committed.oid)),
+            // An earlier attempt made it, when less of the step was carried already.
+            Some(PushOutcome::Moved { actual: Some(actual) })
+                if self.is_whole(mirror, promote, &actual).await? =>
+            {
+                Ok(Branch::Ready(actual))
+            }
             Some(PushOutcome::Moved { .. }) => Ok(Branch::Stopped {
                 reason: format!(
                     "the branch {} has commits that Lockflight did not make; they are left as they are",
@@ -192,13 +191,13 @@ impl<L: RepoLock> Executor<L> {
         }
     }
 
-    /// The step's commit. A function of the message alone, so that doing it again yields the same object id.
-    pub(crate) fn commit_spec(&self, promote: &PromoteV1) -> CommitSpec {
+    /// The step's commit, for those of its parts that are open. Beside which parts those are, it is a function of the message alone, so
+    /// that doing it again yields the same object id.
+    fn commit_spec(&self, promote: &PromoteV1, open: &[Sync]) -> CommitSpec {
         let (change, step) = (&promote.change, &promote.step);
         CommitSpec {
             parent: change.merged_as.clone(),
-            edits: step
-                .sync
+            edits: open
                 .iter()
                 .map(|sync| (sync.to.clone(), sync.tree.clone()))
                 .collect(),
@@ -252,17 +251,40 @@ impl<L: RepoLock> Executor<L> {
         }
     }
 
-    /// The commit that the step makes: a function of the message, so it can be made again to compare.
-    pub(crate) async fn our_commit(
+    /// Whether a commit holds all parts of the step, also those that are carried by now.
+    pub(crate) async fn is_whole(
+        &self,
+        mirror: &Mirror,
+        promote: &PromoteV1,
+        commit: &CommitOid,
+    ) -> Result<bool, Failure> {
+        Ok(mirror
+            .commit(self.commit_spec(promote, &promote.step.sync))
+            .await?
+            .oid
+            == *commit)
+    }
+
+    /// Whether the head of a pull request is a commit that this step makes: with all of its parts, or with those that are open now.
+    async fn is_ours(
         &self,
         client: &RepoClient,
         promote: &PromoteV1,
-    ) -> Result<CommitOid, Failure> {
+        pull_request: &PullRequest,
+    ) -> Result<bool, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
         let mirror = self.mirror(client).await?;
-        mirror
-            .fetch(&promote.change.branch, &promote.change.merged_as)
-            .await?;
-        Ok(mirror.commit(self.commit_spec(promote)).await?.oid)
+        mirror.fetch(&change.branch, &change.merged_as).await?;
+        if self.is_whole(&mirror, promote, &pull_request.head).await? {
+            return Ok(true);
+        }
+        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
+            return Ok(false);
+        };
+        let Assessment::Needed(open) = assess(&mirror, change, step, &head).await? else {
+            return Ok(false);
+        };
+        Ok(mirror.commit(self.commit_spec(promote, &open)).await?.oid == pull_request.head)
     }
 
     /// Has the second identity approve the head of the pull request, which is the commit that we made.
@@ -297,6 +319,35 @@ impl<L: RepoLock> Executor<L> {
         }
         Ok(())
     }
+}
+
+/// Lets pass what people have to mend but what is not worth stopping for once the pull request is open: labels, assignees, approvals.
+fn forgiving(done: Result<(), Failure>) -> Result<(), Failure> {
+    match done {
+        Err(Failure {
+            class: ErrorClass::User,
+            reason,
+        }) => {
+            tracing::warn!("the pull request is open, but lacks something: {reason}");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// The message that a pull request is not merged by itself, because people pushed to it.
+pub(crate) fn left_to_people(envelope: &Envelope, promote: &PromoteV1, number: PrNumber) -> Envelope {
+    tracing::info!(
+        pr.number = %number,
+        "pull request {number} has commits that are not ours; merging it is left to people",
+    );
+    let reason = format!("pull request {number} has commits that Lockflight did not make");
+    failed(
+        envelope,
+        promote,
+        &reason,
+        "review it, and merge it by hand if it is right",
+    )
 }
 
 /// Whether a pull request is that of a step: from the step's branch of this very repository, into the branch of the change. A branch of

@@ -23,13 +23,14 @@ impl<L: RepoLock> Executor<L> {
     ) -> Result<Done, Failure> {
         let change = &report.change;
         let client = self.forge.repository(&change.repo).await?;
+        let mut said = None;
         let (state, description) = match &report.report {
             Report::Nothing { reason } => (StatusState::Success, status::nothing(reason)),
             Report::DryRun {
                 pull_requests,
                 comment,
             } => {
-                self.say(&client, change, CommentKind::DryRun, comment).await?;
+                said = Some((CommentKind::DryRun, comment));
                 (StatusState::Success, status::dry_run(*pull_requests))
             }
             Report::Failed {
@@ -38,7 +39,7 @@ impl<L: RepoLock> Executor<L> {
                 comment,
             } => {
                 let kind = step.as_ref().map_or(CommentKind::Failure, CommentKind::Step);
-                self.say(&client, change, kind, comment).await?;
+                said = Some((kind, comment));
                 (StatusState::Failure, summary.clone())
             }
             Report::Steps { steps, .. } => match self.progress(&client, change, steps).await? {
@@ -51,7 +52,19 @@ impl<L: RepoLock> Executor<L> {
                 Progress::Missing(missing) => (StatusState::Failure, status::missing(missing, steps.len())),
             },
         };
-        set_status(&client, change, state, &description).await?;
+        let told = match said {
+            Some((kind, comment)) => self.say(&client, change, kind, comment).await,
+            None => Ok(()),
+        };
+        // Where a comment is not taken, as in a locked conversation, the status is all that can be said.
+        if told
+            .as_ref()
+            .err()
+            .is_none_or(|failure| failure.class == ErrorClass::User)
+        {
+            set_status(&client, change, state, &description).await?;
+        }
+        told?;
         let state = format!("{state:?}").to_lowercase();
         let reported = Outcome::Reported {
             number: change.number,
@@ -98,7 +111,7 @@ impl<L: RepoLock> Executor<L> {
                 match assess(&mirror, change, step, &head).await? {
                     Assessment::Carried => {}
                     Assessment::Unsafe { .. } => stopped = true,
-                    Assessment::Needed => missing += 1,
+                    Assessment::Needed(_) => missing += 1,
                 }
             }
         }

@@ -29,6 +29,8 @@ pub(crate) enum Reading {
         change: Box<Change>,
         errors: PolicyErrors,
     },
+    /// It can't be read, for a reason that people can mend.
+    Unreadable { change: Box<Change>, reason: String },
     /// All that a plan is made of.
     Facts {
         policy: Policy,
@@ -75,16 +77,39 @@ pub(crate) async fn read(
         return Err(Failure::new(ErrorClass::Retry, reason));
     };
 
+    let change = change(marker_keys, repo, &pull_request, merged_as);
+    match read_git(mirrors, &client, &pull_request, change.clone(), phases).await {
+        // From here on there is a pull request to say it on.
+        Err(Failure {
+            class: ErrorClass::User,
+            reason,
+        }) => Ok(Reading::Unreadable {
+            change: Box::new(change),
+            reason,
+        }),
+        read => read,
+    }
+}
+
+/// Reads what git has of a merged pull request.
+async fn read_git(
+    mirrors: &Mirrors,
+    client: &RepoClient,
+    pull_request: &PullRequest,
+    mut change: Change,
+    mut phases: Phases,
+) -> Result<Reading, Failure> {
+    let merged_as = change.merged_as.clone();
     let token = client.git_credentials().await?;
     let remote = Remote {
         url: client.git_url(),
         credentials: Some(Credentials::token(token)),
     };
-    let mirror = mirrors.open(repo.id, remote);
-    mirror.fetch(&pull_request.base_branch, &merged_as).await?;
+    let mirror = mirrors.open(change.repo.id, remote);
+    mirror.fetch(&change.branch, &merged_as).await?;
     phases.end("fetch");
 
-    let change = change(&mirror, marker_keys, repo, &pull_request, &merged_as).await?;
+    change.committed_at = mirror.commit_info(&merged_as).await?.committed_at;
     let path = path(TELEFONISTKA_FILE)?;
     let policy = match read_text(&mirror, &merged_as, &path).await? {
         Ok(Some(text)) => Policy::compile(TELEFONISTKA_FILE, &text),
@@ -104,7 +129,7 @@ pub(crate) async fn read(
         }
     };
 
-    let (changed, before) = changed_paths(&mirror, &client, &pull_request, &merged_as).await?;
+    let (changed, before) = changed_paths(&mirror, client, pull_request, &merged_as).await?;
     let wanted = reads(&policy, &change, &changed);
     let entries: Vec<PathInRepo> = wanted.entries.into_iter().collect();
     let entries = mirror.entries(&merged_as, &entries).await?;
@@ -139,15 +164,14 @@ pub(crate) async fn read(
     })
 }
 
-async fn change(
-    mirror: &Mirror,
+/// The change, with a date that git has yet to tell.
+fn change(
     marker_keys: &[MarkerKey],
     repo: &Repository,
     pull_request: &PullRequest,
-    merged_as: &CommitOid,
-) -> Result<Change, Failure> {
-    let commit = mirror.commit_info(merged_as).await?;
-    Ok(Change {
+    merged_as: CommitOid,
+) -> Change {
+    Change {
         // The name as the forge has it now: a message may be older than a rename.
         repo: Repository {
             name: pull_request.base_repo.name.clone(),
@@ -159,11 +183,11 @@ async fn change(
         author: pull_request.author.clone(),
         head_branch: pull_request.head_branch.clone(),
         head: pull_request.head.clone(),
-        merged_as: merged_as.clone(),
-        committed_at: commit.committed_at,
+        merged_as,
+        committed_at: 0,
         labels: pull_request.labels.clone(),
         lineage: lineage(marker_keys, repo, pull_request),
-    })
+    }
 }
 
 /// The way that the change has come so far. A marker is believed only if we signed it for this very branch; the unsigned one of
@@ -193,7 +217,10 @@ fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequ
             Lineage::default()
         }
         // Nobody signed it, so it has to stand in a pull request that an App opened: people can't edit those unnoticed.
-        MarkerRead::Absent if pull_request.author_type == AccountType::Bot => {
+        MarkerRead::Absent
+            if pull_request.author_type == AccountType::Bot
+                && pull_request.head_branch.starts_with("promotions/") =>
+        {
             marker::read_legacy(&pull_request.body).unwrap_or_default()
         }
         MarkerRead::Absent => Lineage::default(),
@@ -245,8 +272,8 @@ async fn read_text(
     }
 }
 
-/// The paths that the pull request changed, and the commit that stood before it. Git alone tells for most; where several
-/// readings of the history fit, or none, the forge's complete list of files decides.
+/// The paths that the pull request changed, and the commit that stood before it. Git alone tells for most; where its history can be read
+/// in more than one way, the forge's complete list of files decides.
 async fn changed_paths(
     mirror: &Mirror,
     client: &RepoClient,

@@ -60,6 +60,10 @@ impl Planner {
                 let broken = reply::broken_policy(&change, &errors, &links);
                 return Ok(vec![reply::report(envelope, &change, broken)]);
             }
+            Reading::Unreadable { change, reason } => {
+                tracing::warn!(pr.number = %number, "pull request {number} can't be planned, and people are told: {reason}");
+                return Ok(vec![reply::report(envelope, &change, reply::unreadable(&reason))]);
+            }
             Reading::Facts {
                 policy,
                 facts,

@@ -70,15 +70,13 @@ fn promote(cause: &Envelope, promote: PromoteV1) -> Envelope {
 
 /// Something to say about a change.
 pub(crate) fn report(cause: &Envelope, change: &Change, report: Report) -> Envelope {
-    // Labels may have changed since the change was planned before: what is said differs with the plan.
-    let what = match &report {
-        Report::Nothing { .. } => "nothing",
-        Report::Steps { plan, .. } => plan.as_str(),
-        Report::DryRun { .. } => "dry-run",
-        Report::Failed { .. } => "failed",
-    };
-    let (repo, number) = (change.repo.id.to_string(), change.number.to_string());
-    let id = MessageId::of(&["report", &repo, &number, change.merged_as.as_str(), what]);
+    // All that is said is part of the id: one report may stand for an equal one, and for no other.
+    let (repo, number, said) = (
+        change.repo.id.to_string(),
+        change.number.to_string(),
+        format!("{report:?}"),
+    );
+    let id = MessageId::of(&["report", &repo, &number, change.merged_as.as_str(), &said]);
     cause.follow(
         id,
         Body::Report(Box::new(ReportV1 {
@@ -97,6 +95,11 @@ pub(crate) fn outcome(cause: &Envelope, outcome: Outcome) -> Envelope {
 /// What people read when a policy file can't be used.
 pub(crate) fn broken_policy(change: &Change, errors: &PolicyErrors, links: &Links) -> Report {
     text::failure::policy(change, errors, links).into()
+}
+
+/// What people read when the change can't be planned as things stand, for a reason that they can mend.
+pub(crate) fn unreadable(reason: &str) -> Report {
+    text::failure::change(reason).into()
 }
 
 /// Why a plan has no steps; completes "Nothing to promote: ".

@@ -1,8 +1,8 @@
 //! Asks GitHub for webhook deliveries that never arrived, and has them sent again: GitHub does not do so by itself
 //! (<https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries>).
 //!
-//! A delivery that is sent again has the GUID that it had, and is harmless if it did arrive after all. What keeps failing, such as one
-//! signed with a secret that is no longer configured, is asked for only so often.
+//! A delivery that is sent again has the GUID that it had, and is harmless if it did arrive after all. It is asked for, less and less
+//! often, for as long as GitHub keeps it.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,8 +15,15 @@ use lockflight_promotion::{DeliveryId, ErrorClass};
 /// <https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/redelivering-webhooks>.
 const KEPT: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
-/// How often one delivery is asked for, as long as this process lives.
-const TIMES: u32 = 3;
+/// The longest wait before a delivery that failed again is asked for once more.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// What is known of a delivery that never arrived.
+struct Asked {
+    times: u32,
+    /// When it is asked for again, since 1970.
+    again: Duration,
+}
 
 /// Sweeps every so often until `stop` is there. The first sweep, right at the start, looks at all that GitHub keeps.
 pub async fn sweep(forge: Forge, hook: Hook, every: Duration, stop: impl Future<Output = ()> + Send) {
@@ -26,22 +33,23 @@ pub async fn sweep(forge: Forge, hook: Hook, every: Duration, stop: impl Future<
     let mut since = now().saturating_sub(KEPT);
     loop {
         let begun = now();
-        let wait = match once(&forge, &hook, since, &mut asked).await {
-            Ok(()) => {
-                // Twice the interval, since deliveries are listed a little after they were tried.
-                since = begun.saturating_sub(every * 2);
-                every
+        let mut wait = every;
+        match once(&forge, &hook, since, every, &mut asked).await {
+            Ok(oldest) => {
+                // Twice the interval, since deliveries are listed a little after they were tried; and never later than what is still missing.
+                since = oldest
+                    .unwrap_or(begun)
+                    .min(begun.saturating_sub(every * 2))
+                    .max(begun.saturating_sub(KEPT));
             }
             Err(error) => {
                 let Failure { class, reason } = Failure::from(error);
                 tracing::warn!("deliveries that never arrived can't be asked for: {reason}");
-                if let ErrorClass::RetryAfter(wait) = class {
-                    wait.max(every)
-                } else {
-                    every
+                if let ErrorClass::RetryAfter(limited) = class {
+                    wait = limited.max(every);
                 }
             }
-        };
+        }
         tokio::select! {
             () = &mut stop => return,
             () = tokio::time::sleep(wait) => {}
@@ -49,26 +57,42 @@ pub async fn sweep(forge: Forge, hook: Hook, every: Duration, stop: impl Future<
     }
 }
 
+/// Asks for what never arrived and is due; gives the time of the oldest of all that never arrived.
 async fn once(
     forge: &Forge,
     hook: &Hook,
     since: Duration,
-    asked: &mut HashMap<DeliveryId, u32>,
-) -> Result<(), ForgeError> {
-    let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    for failed in forge.failed_deliveries(hook, since).await? {
-        let times = asked.entry(failed.guid.clone()).or_default();
-        if *times == TIMES {
+    every: Duration,
+    asked: &mut HashMap<DeliveryId, Asked>,
+) -> Result<Option<Duration>, ForgeError> {
+    let from = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    let failed = forge.failed_deliveries(hook, from).await?;
+    asked.retain(|guid, _| failed.iter().any(|failed| failed.guid == *guid));
+    let mut oldest: Option<Duration> = None;
+    for failed in failed {
+        let delivered = Duration::from_secs(u64::try_from(failed.delivered_at).unwrap_or_default());
+        oldest = Some(oldest.map_or(delivered, |oldest| oldest.min(delivered)));
+        let known = asked.entry(failed.guid.clone()).or_insert(Asked {
+            times: 0,
+            again: Duration::ZERO,
+        });
+        if now() < known.again {
             continue;
         }
-        *times += 1;
         tracing::info!(
             delivery.id = %failed.guid, event = failed.event, code = failed.status_code,
             "delivery {} ({}) never arrived; asking GitHub for it again", failed.guid, failed.event,
         );
-        forge.redeliver(hook, failed.attempt).await?;
+        // What keeps failing, such as a delivery signed with a secret of old, is asked for less and less often.
+        known.again = now() + every.saturating_mul(1 << known.times.min(16)).min(LONGEST_WAIT);
+        known.times += 1;
+        match forge.redeliver(hook, failed.attempt).await {
+            Ok(()) => {}
+            Err(error @ ForgeError::RateLimited { .. }) => return Err(error),
+            Err(error) => tracing::warn!(delivery.id = %failed.guid, "{}", Failure::from(error).reason),
+        }
     }
-    Ok(())
+    Ok(oldest)
 }
 
 /// The time since 1970 UTC. A clock before that counts as then.

@@ -7,8 +7,8 @@
 //!   Repositories take turns: one that floods the queue does not hold up the others.
 //! - A message that keeps failing is parked with the reason, and stays until a person releases it.
 //!
-//! An adapter may let one message stand for equal ones (of the same [`Envelope::id`] and repository) that were published before it was
-//! handed out. The journal has each of them.
+//! An adapter may let a message that waits stand for equal ones (of the same [`Envelope::id`] and repository) that are published in the
+//! meantime; it is then due at once. The journal has each of them.
 //!
 //! Deliberately not: exactly-once delivery, order between repositories, order of [`Work::Plan`] messages.
 

@@ -238,6 +238,8 @@ async fn settle<Q: Queue, H: Handler>(
             }
         }
         ErrorClass::RetryAfter(after) => {
+            // Whoever says "at once" is not asked at once: that would be a loop without a pause.
+            let after = after.max(PAUSE);
             tracing::warn!(wait_ms = after.as_millis(), "put aside for {after:?}: {reason}");
             delivery.defer(after, Vec::new()).await
         }

@@ -57,8 +57,9 @@ impl Session {
         Ok(())
     }
 
-    /// Puts a message on its queue, unless an equal one waits there that nobody has had yet: whoever takes that one looks at the world
-    /// later than now, so it stands for both. That keeps a storm of equal deliveries from becoming a storm of calls.
+    /// Puts a message on its queue, unless an equal one waits there: whoever takes that one looks at the world later than now, so it
+    /// stands for both. That keeps a storm of equal deliveries from becoming a storm of calls. One that waits for its time is due at once,
+    /// since somebody has asked for it anew.
     pub(super) fn insert(
         &mut self,
         work: Work,
@@ -67,11 +68,15 @@ impl Session {
         now: i64,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
+        let (code, id) = (code(work), id.map(MessageId::as_str));
+        self.execute(
+            "UPDATE messages SET state = 0 WHERE work = ?1 AND repo = ?2 AND id = ?3 AND state = 1",
+            params![code, repo, id],
+        )?;
         self.execute(
             "INSERT INTO messages (work, repo, id, published_at, envelope) SELECT ?1, ?2, ?3, ?4, ?5
-             WHERE NOT EXISTS (SELECT 1 FROM messages
-                               WHERE work = ?1 AND repo = ?2 AND id = ?3 AND state = 0 AND receipt = 0)",
-            params![code(work), repo, id.map(MessageId::as_str), now, bytes],
+             WHERE NOT EXISTS (SELECT 1 FROM messages WHERE work = ?1 AND repo = ?2 AND id = ?3 AND state = 0)",
+            params![code, repo, id, now, bytes],
         )?;
         self.touch(work);
         Ok(())
