@@ -12,7 +12,8 @@ const TARGETS: usize = 20;
 
 /// The commit message of `step` of `change`, in git's form: subject, body, trailers.
 ///
-/// It is made of what no one can change after the merge (not of titles, for one), since a retry must make the same commit.
+/// It is made of `change` and `step` alone, and of nothing in them that people change lightly after the merge (titles, for one): a retry
+/// must make the same commit, and planning anew should.
 /// Names with line ends can't add trailers, and names with `@` or `#` mention nobody and close nothing.
 #[must_use]
 pub fn message(change: &Change, step: &Step) -> String {
