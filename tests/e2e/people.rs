@@ -59,6 +59,32 @@ async fn a_branch_that_people_have_made_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_branch_that_holds_just_what_ours_would_is_taken_as_it_is() {
+    world(LAB)
+        .run(async |world| {
+            let held = world
+                .forge
+                .faults()
+                .hold(RequestMatcher::git_receive_pack(), HoldPoint::BeforeEffect);
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_held("the push", &held).await;
+            let branch = branch_that_is_pushed(world).await;
+            // As after an upgrade or a rename between two attempts: the same content, another commit.
+            let checkout = world.checkout("main").await;
+            checkout.write("clusters/lab/checkout/values.yaml", "replicas: 3\n");
+            let alike = checkout.commit_all("The same in other words").await;
+            checkout.push(&branch).await;
+            held.release();
+
+            let [lab] = world.promotions_of(change).await;
+            assert_eq!(lab.head.sha, alike);
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn what_people_push_between_our_push_and_the_pull_request_stands() {
     world(LAB)
         .run(async |world| {

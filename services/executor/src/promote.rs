@@ -8,7 +8,7 @@ use lockflight_forge::{
     Approval, Assigned, CreatePullRequest, NewPullRequest, PullRequest, PullRequestState, RepoClient,
     ReviewState,
 };
-use lockflight_git::{CommitSpec, Mirror, PushOutcome, RefUpdate};
+use lockflight_git::{CommitSpec, Committed, Mirror, PushOutcome, RefUpdate};
 use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, Phase, PromoteV1};
 use lockflight_promotion::plan::{Step, Sync};
@@ -168,9 +168,9 @@ impl<L: RepoLock> Executor<L> {
         attempt.end("push");
         match outcomes.pop() {
             Some(PushOutcome::Pushed | PushOutcome::AlreadyThere) => Ok(Branch::Ready(committed.oid)),
-            // An earlier attempt made it, when less of the step was carried already.
+            // An earlier attempt made it, when less of the step was carried already, or from a message that named something otherwise.
             Some(PushOutcome::Moved { actual: Some(actual) })
-                if self.is_whole(mirror, promote, &actual).await? =>
+                if self.is_alike(mirror, promote, &actual, &committed).await? =>
             {
                 Ok(Branch::Ready(actual))
             }
@@ -249,6 +249,24 @@ impl<L: RepoLock> Executor<L> {
                 }
             }
         }
+    }
+
+    /// Whether the commit that the step's branch points to does what ours would: from the same parent to the same tree.
+    async fn is_alike(
+        &self,
+        mirror: &Mirror,
+        promote: &PromoteV1,
+        actual: &CommitOid,
+        ours: &Committed,
+    ) -> Result<bool, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        if mirror.fetch_branch(&step.branch).await?.as_ref() != Some(actual) {
+            return Ok(false);
+        }
+        let found = mirror.commit_info(actual).await?;
+        let whole = mirror.commit(self.commit_spec(promote, &step.sync)).await?;
+        Ok(found.parents == [change.merged_as.clone()]
+            && (found.tree == ours.tree || found.tree == whole.tree))
     }
 
     /// Whether a commit holds all parts of the step, also those that are carried by now.
