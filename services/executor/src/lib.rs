@@ -7,7 +7,7 @@
 //!
 //! | effect | found by | fence |
 //! |---|---|---|
-//! | branch | its name | compare-and-swap: it must not exist yet, or be exactly our commit |
+//! | branch | its name | compare-and-swap: it must not exist yet, or hold just what our commit would |
 //! | pull request | its head branch, in any state | GitHub takes one open pull request per head and base |
 //! | labels, assignee | what the pull request has | adding twice is adding once |
 //! | comment | the signed tag that it begins with | the repository's lock |
@@ -17,9 +17,10 @@
 //!
 //! # What may interleave
 //!
-//! Two executors may handle the same message when a lock or a visibility timeout ran out under one of them. Every fence above holds
-//! without the lock; the comment alone needs it, and the worst that a lost lock can do is a second comment. People may push to our
-//! branch, close our pull request or merge it at any moment: their deed stands.
+//! Two executors may handle the same message when a lock or a visibility timeout ran out under one of them. Branch, approval and merge
+//! are fenced without the lock. Two effects are not: a comment can then be made twice, and a pull request can be opened once more when
+//! another was merged or closed between the look and the opening; the second has nothing to merge, or what a person declined. People
+//! may push to our branch, close our pull request or merge it at any moment: their deed stands.
 
 mod assess;
 mod merge;

@@ -190,8 +190,8 @@ fn change(
     }
 }
 
-/// The way that the change has come so far. A marker is believed only if we signed it for this very branch; the unsigned one of
-/// Telefonistka is for display, and so is all that is made of it.
+/// The way that the change has come so far. A marker is believed only if we signed it for this very branch. The unsigned one of Telefonistka
+/// decides nothing of what is promoted where: it tells whom to assign, and which promotion this belongs to.
 fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequest) -> Lineage {
     // A fork's branch may bear the name of one of ours, and its body may hold a copy of a marker.
     if pull_request

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{RepoClient, encoded};
 use crate::error::ForgeError;
-use crate::page;
 use crate::route::{CREATE_PULL, PULL, PULLS, UPDATE_PULL};
 use crate::time;
 
@@ -313,16 +312,6 @@ impl RepoClient {
     pub async fn recent_pull_requests(&self) -> Result<Vec<PullRequest>, ForgeError> {
         self.list("/pulls?state=all&sort=created&direction=desc&per_page=100")
             .await
-    }
-
-    /// Reads all open pull requests, however many.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn open_pull_requests(&self) -> Result<Vec<PullRequest>, ForgeError> {
-        let path = self.path("/pulls?state=open&sort=created&direction=desc&per_page=100");
-        let pulls: Vec<PullRequest> = page::all(&self.session, &PULLS, &path).await?;
-        pulls.into_iter().map(|pull| self.ours(pull)).collect()
     }
 
     async fn list(&self, below: &str) -> Result<Vec<PullRequest>, ForgeError> {
