@@ -16,6 +16,7 @@ pub mod message;
 pub mod path;
 pub mod plan;
 pub mod policy;
+pub mod telemetry;
 pub mod text;
 
 pub use class::{Classified, ErrorClass};
