@@ -39,7 +39,8 @@ impl Clock {
     }
 
     /// The time of day in milliseconds since 1970 UTC, for people to read.
-    pub(crate) fn time_of_day(&self) -> i64 {
+    #[must_use]
+    pub fn time_of_day(&self) -> i64 {
         match &self.0 {
             Kind::System { .. } => time_of_day(),
             #[cfg(any(test, feature = "testing"))]
@@ -48,7 +49,8 @@ impl Clock {
     }
 
     /// The moment on the monotonic clock.
-    pub(crate) fn instant(&self) -> Instant {
+    #[must_use]
+    pub fn instant(&self) -> Instant {
         match &self.0 {
             Kind::System { .. } => Instant::now(),
             #[cfg(any(test, feature = "testing"))]

@@ -6,15 +6,21 @@
 //!
 //! What every adapter promises is written down as a suite of tests, the module `contract` (feature `testing`).
 
+pub mod amqp;
 pub mod clock;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub mod embedded;
 mod error;
+pub mod failpoint;
 pub mod journal;
 pub mod lock;
+mod measure;
+pub mod member;
 pub mod queue;
+pub mod redis;
 pub mod schedule;
+pub mod trace;
 mod wire;
 pub mod worker;
 
@@ -22,6 +28,8 @@ pub use clock::Clock;
 pub use error::BackendError;
 pub use journal::{Journal, JournalError, Offset, Recorded};
 pub use lock::{LockError, LockGuard, RepoLock};
+pub use measure::observe_depths;
+pub use member::{InvalidMemberId, MemberId, Membership, Role};
 pub use queue::{
     Delivery, Depth, InspectError, Parked, ParkedId, PublishError, Queue, ReceiveError, Retried, SettleError,
     Settled, Work,

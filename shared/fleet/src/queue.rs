@@ -3,8 +3,9 @@
 //! Guarantees, for every adapter:
 //! - [`Queue::publish`] that returned `Ok` is durable, and each message is on its work queue and in the journal.
 //! - A message is handed out until it is settled. It may be handed out more than once, so effects must be repeatable.
-//! - Of one repository at most one [`Work::Steps`] message is out at a time, the one published first among those due.
-//!   Repositories take turns: one that floods the queue does not hold up the others.
+//! - Of one repository at most one batch of [`Work::Steps`] messages is out at a time, those published first among those due, in
+//!   their order. Repositories take turns: one that floods the queue does not hold up the others.
+//! - A message that came back counted is handed out alone, so that one that breaks its worker breaks nobody else's work.
 //! - A message that keeps failing is parked with the reason, and stays until a person releases it.
 //!
 //! An adapter may let a message that waits stand for equal ones (of the same [`Envelope::id`] and repository) that are published in the
@@ -65,22 +66,28 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// What [`Queue::receive`] hands out.
     type Delivery: Delivery;
 
-    /// Publishes messages, all or nothing: work (`delivery.*`, `step.*`) to its queue and to the journal, outcomes to the
-    /// journal alone. Durable once it returns `Ok`.
+    /// The name of what stands behind, in telemetry.
+    const SYSTEM: &'static str = lockflight_promotion::telemetry::attribute::SYSTEM_EMBEDDED;
+
+    /// Publishes messages: work (`delivery.*`, `step.*`) to its queue and to the journal, outcomes to the journal alone. All are
+    /// durable once it returns `Ok`.
     ///
     /// # Errors
-    /// When the messages are not known to be durable. Publishing them again is right; it may double them.
+    /// When not all of the messages are known to be durable; some may be (embedded: none is). Publishing them again is right; it may
+    /// double them.
     fn publish(&self, messages: &[Envelope]) -> impl Future<Output = Result<(), PublishError>> + Send;
 
-    /// Waits for the next message of that work; `None` once the queue is closed. Dropping the future loses nothing: a message
-    /// that was already taken goes back, uncounted.
+    /// Waits for work: the next messages of one repository in their order, one at least and `most` at most; `None` once the queue is
+    /// closed. Messages of [`Work::Plan`] and those that came back counted come one by one. Dropping the future loses nothing: what was
+    /// already taken goes back, uncounted.
     ///
     /// # Errors
     /// When the queue can't be read.
     fn receive(
         &self,
         work: Work,
-    ) -> impl Future<Output = Result<Option<Self::Delivery>, ReceiveError>> + Send;
+        most: usize,
+    ) -> impl Future<Output = Result<Option<Vec<Self::Delivery>>, ReceiveError>> + Send;
 
     /// How full one queue is.
     ///
@@ -124,14 +131,15 @@ pub trait Delivery: Send + Sync + Sized + 'static {
     fn ack(self, follow: Vec<Envelope>) -> impl Future<Output = Result<Settled, SettleError>> + Send;
 
     /// The work failed and may succeed later: counts an attempt and waits as the schedule says. After the last attempt the
-    /// message is parked with the reason. Either way the queue itself records `Retried` or `Parked` in the journal.
+    /// message is parked with the reason, and `last_words` are published, which tell people. Either way the queue itself records
+    /// `Retried` or `Parked` in the journal.
     ///
     /// # Errors
     /// When it is not known to be settled: the message comes again, or has already.
     fn retry(
         self,
         reason: &str,
-        follow: Vec<Envelope>,
+        last_words: Vec<Envelope>,
     ) -> impl Future<Output = Result<Retried, SettleError>> + Send;
 
     /// The work has to wait for something that is no failure, such as the reset of a rate limit, or checks. Not counted.
@@ -255,6 +263,14 @@ pub enum PublishError {
     /// A message has no form as bytes. Our own mistake.
     #[error("a message could not be written as JSON; nothing was published")]
     Encode(#[source] serde_json::Error),
+    /// A message is larger than the broker takes, compressed.
+    #[error("a message of {bytes} bytes is larger than the {limit} that the queue takes, even compressed; nothing was published")]
+    TooLarge {
+        /// Its size, compressed.
+        bytes: usize,
+        /// The most that is taken.
+        limit: usize,
+    },
     /// The queue was shut down.
     #[error("the queue is shut down; nothing was published")]
     Closed,
@@ -268,7 +284,7 @@ impl PublishError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Encode(_) => ErrorClass::Bug,
+            Self::Encode(_) | Self::TooLarge { .. } => ErrorClass::Bug,
             Self::Closed | Self::Backend(_) => ErrorClass::Retry,
         }
     }
@@ -291,6 +307,14 @@ pub enum SettleError {
     /// A message that follows has no form as bytes. Our own mistake.
     #[error("a message that follows could not be written as JSON; the message comes again")]
     Encode(#[source] serde_json::Error),
+    /// A message that follows is larger than the broker takes, compressed. The message was parked for it, with this reason.
+    #[error("a message that follows has {bytes} bytes, more than the {limit} that the queue takes, even compressed; the message is parked")]
+    TooLarge {
+        /// Its size, compressed.
+        bytes: usize,
+        /// The most that is taken.
+        limit: usize,
+    },
     /// The queue was shut down.
     #[error("the queue is shut down; the message comes again after the next start")]
     Closed,
@@ -325,7 +349,7 @@ impl SettleError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Encode(_) => ErrorClass::Bug,
+            Self::Encode(_) | Self::TooLarge { .. } => ErrorClass::Bug,
             Self::Closed | Self::Backend(_) => ErrorClass::Retry,
         }
     }

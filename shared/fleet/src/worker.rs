@@ -3,21 +3,24 @@
 //! One place maps what a handler says to what the queue does. It guarantees:
 //! - A message is settled only after its handler has said what became of it, and what follows is published in the same act.
 //! - A message is kept while its handler works, up to [`WorkerOptions::patience`]; a handler that hangs is given up, counted.
-//! - A handler that panics costs its own message one attempt, and nobody else anything.
+//! - Messages of a batch are settled one by one, each as soon as it is handled.
+//! - A handler that panics costs the messages of its batch that are not settled one attempt. They come again one by one, so that next
+//!   time it costs its own message alone.
 //! - Once the queue is closed or the stop is asked for, nothing new is received, and what is in hand is finished.
-//!
-//! Deliberately not: telling people about a parked message is a publication of its own after the parking. A crash between the
-//! two leaves the message parked, with its reason, and the people untold.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockflight_promotion::message::Envelope;
 use lockflight_promotion::{Classified, ErrorClass};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
+use crate::failpoint;
+use crate::measure::{self, Level};
 use crate::queue::{Delivery, Queue, Retried, SettleError, Settled, Work};
+use crate::trace::{self, Place, Settling};
 
 /// What became of a message that was handled.
 #[derive(Debug)]
@@ -60,6 +63,16 @@ impl Failure {
         }
         Self { class, reason }
     }
+
+    /// The failure in telemetry, in one word of few; none for what is no fault of ours nor of the surroundings.
+    const fn error_type(&self) -> Option<&'static str> {
+        match self.class {
+            ErrorClass::Retry => Some("retry"),
+            ErrorClass::Reject => Some("reject"),
+            ErrorClass::Bug => Some("bug"),
+            ErrorClass::RetryAfter(_) | ErrorClass::User => None,
+        }
+    }
 }
 
 impl<E: Classified> From<E> for Failure {
@@ -70,9 +83,23 @@ impl<E: Classified> From<E> for Failure {
 
 /// What a role does with its messages.
 pub trait Handler: Send + Sync + 'static {
+    /// What [`Handler::prepare`] finds out for one message.
+    type Prepared: Send;
+
+    /// Does for messages of one repository, in one go, what is cheaper done together. Answers for each of them, in their order; what
+    /// fails here fails for that message as if [`Handler::handle`] had said so.
+    fn prepare(
+        &self,
+        batch: &[&Envelope],
+    ) -> impl Future<Output = Vec<Result<Self::Prepared, Failure>>> + Send;
+
     /// Handles one message. `attempt` is 0 the first time.
-    fn handle(&self, envelope: &Envelope, attempt: u32)
-    -> impl Future<Output = Result<Done, Failure>> + Send;
+    fn handle(
+        &self,
+        envelope: &Envelope,
+        attempt: u32,
+        prepared: Self::Prepared,
+    ) -> impl Future<Output = Result<Done, Failure>> + Send;
 
     /// The messages that tell people that this one is not tried again. None where there is nobody to tell: then it is parked.
     fn given_up(&self, _envelope: &Envelope, _reason: &str) -> Vec<Envelope> {
@@ -83,11 +110,13 @@ pub trait Handler: Send + Sync + 'static {
 /// How a worker goes about its work.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerOptions {
-    /// Messages in hand at the same time, at least 1.
+    /// Batches in hand at the same time, at least 1.
     pub concurrency: usize,
+    /// Messages of one repository in a batch, at most: at least 1.
+    pub batch: usize,
     /// How often a message in hand is kept; well below the queue's visibility timeout.
     pub keep_every: Duration,
-    /// How long one message may take.
+    /// How long the preparation of a batch, and then each of its messages, may take.
     pub patience: Duration,
 }
 
@@ -95,9 +124,16 @@ impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
             concurrency: 4,
+            batch: 1,
             keep_every: Duration::from_secs(10),
             patience: Duration::from_secs(600),
         }
+    }
+}
+
+impl WorkerOptions {
+    fn too_long(&self) -> String {
+        format!("it took longer than {:?}", self.patience)
     }
 }
 
@@ -114,27 +150,32 @@ pub async fn work<Q: Queue, H: Handler>(
 ) {
     let mut stop = std::pin::pin!(stop);
     let mut in_hand = JoinSet::new();
+    let place = Place {
+        system: Q::SYSTEM,
+        work,
+    };
+    let _capacity = Level::capacity(work, options.concurrency.max(1));
     loop {
         while in_hand.len() >= options.concurrency.max(1) {
             finished(in_hand.join_next().await);
         }
         let received = tokio::select! {
+            // In this order, so that a run over simulated ports is the same each time.
+            biased;
             () = &mut stop => break,
             Some(ended) = in_hand.join_next() => {
                 finished(Some(ended));
                 continue;
             }
-            received = queue.receive(work) => received,
+            received = queue.receive(work, options.batch.max(1)) => received,
         };
         match received {
-            Ok(Some(delivery)) => {
-                let envelope = delivery.envelope();
+            Ok(Some(batch)) => {
+                let repo = batch.first().map(|first| first.envelope().repo.name.clone());
                 let span = tracing::info_span!(
-                    "message",
-                    queue.name = work.name(), message.id = %envelope.id, delivery.id = %envelope.delivery,
-                    repo = %envelope.repo.name, attempt = delivery.attempt(),
+                    "batch", queue.name = work.name(), repo = repo.as_ref().map(tracing::field::display), batch.messages = batch.len(),
                 );
-                in_hand.spawn(one(queue.clone(), delivery, Arc::clone(&handler), options).instrument(span));
+                in_hand.spawn(handle_batch(place, batch, Arc::clone(&handler), options).instrument(span));
             }
             Ok(None) => break,
             Err(error) => {
@@ -144,6 +185,7 @@ pub async fn work<Q: Queue, H: Handler>(
                     Failure::of(ErrorClass::Retry, &error).reason
                 );
                 tokio::select! {
+                    biased;
                     () = &mut stop => break,
                     () = tokio::time::sleep(PAUSE) => {}
                 }
@@ -162,76 +204,132 @@ fn finished(ended: Option<Result<(), tokio::task::JoinError>>) {
     }
 }
 
-async fn one<Q: Queue, H: Handler>(queue: Q, delivery: Q::Delivery, handler: Arc<H>, options: WorkerOptions) {
-    let Some(handled) = handle(&delivery, handler.as_ref(), options).await else {
-        return;
+/// Prepares a batch, and handles and settles its messages one after another, all the while keeping those whose turn is yet to come.
+async fn handle_batch<D: Delivery, H: Handler>(place: Place, batch: Vec<D>, handler: Arc<H>, options: WorkerOptions) {
+    let _busy = Level::busy(place.work);
+    measure::received(place, batch.len());
+    let mut waiting: VecDeque<D> = batch.into();
+    let prepared = {
+        let envelopes: Vec<&Envelope> = waiting.iter().map(Delivery::envelope).collect();
+        let prepare = handler.prepare(&envelopes).instrument(trace::prepare(place, waiting.iter()));
+        match within(prepare, waiting.iter().collect(), options).await {
+            Ok(prepared) => prepared,
+            Err(Ended::TooLong) => {
+                let failed = || Err(Failure::new(ErrorClass::Retry, options.too_long()));
+                waiting.iter().map(|_| failed()).collect()
+            }
+            Err(Ended::Gone) => return,
+        }
     };
-    match settle(&queue, delivery, handler.as_ref(), handled).await {
-        Ok(Settled::Done) => {}
+    // A handler that leaves one out has a mistake: the message is then dropped, and comes again counted.
+    for prepared in prepared {
+        let Some(delivery) = waiting.pop_front() else { break };
+        let span = trace::process(place, &delivery);
+        handle_one(place, delivery, prepared, &waiting, handler.as_ref(), options)
+            .instrument(span)
+            .await;
+    }
+}
+
+async fn handle_one<D: Delivery, H: Handler>(
+    place: Place,
+    delivery: D,
+    prepared: Result<H::Prepared, Failure>,
+    waiting: &VecDeque<D>,
+    handler: &H,
+    options: WorkerOptions,
+) {
+    let began = Instant::now();
+    let handled = match prepared {
+        Err(failure) => Err(failure),
+        Ok(prepared) => {
+            let work = handler.handle(delivery.envelope(), delivery.attempt(), prepared);
+            let kept = std::iter::once(&delivery).chain(waiting).collect();
+            match within(work, kept, options).await {
+                Ok(handled) => handled,
+                Err(Ended::TooLong) => Err(Failure::new(ErrorClass::Retry, options.too_long())),
+                Err(Ended::Gone) => return,
+            }
+        }
+    };
+    let error_type = handled.as_ref().err().and_then(Failure::error_type);
+    measure::processed(place, error_type, began.elapsed());
+    failpoint::reached("worker.handled");
+    match settle(place, delivery, handler, handled).await {
+        Ok(Settled::Done) => failpoint::reached("worker.settled"),
         Ok(Settled::Stale) => tracing::warn!("the message took too long and has come back to the queue"),
         Err(error) => tracing::error!("{}", Failure::of(ErrorClass::Retry, &error).reason),
     }
 }
 
-/// Handles a message while it is kept. None when it has gone to another worker: its work is cancelled.
-async fn handle<D: Delivery, H: Handler>(
-    delivery: &D,
-    handler: &H,
+/// Why work ended before it was done.
+enum Ended {
+    /// It took longer than the worker's patience.
+    TooLong,
+    /// The message that it is about, the first of those kept, has gone to another worker.
+    Gone,
+}
+
+/// Does work while messages are kept, for as long as the worker's patience lasts.
+async fn within<T, D: Delivery>(
+    work: impl Future<Output = T>,
+    kept: Vec<&D>,
     options: WorkerOptions,
-) -> Option<Result<Done, Failure>> {
-    let mut work = std::pin::pin!(handler.handle(delivery.envelope(), delivery.attempt()));
+) -> Result<T, Ended> {
+    let mut work = std::pin::pin!(work);
     let mut patience = std::pin::pin!(tokio::time::sleep(options.patience));
     let mut keep = tokio::time::interval(options.keep_every);
     keep.tick().await;
     loop {
         tokio::select! {
-            handled = &mut work => return Some(handled),
-            () = &mut patience => {
-                let reason = format!("it took longer than {:?}", options.patience);
-                return Some(Err(Failure::new(ErrorClass::Retry, reason)));
-            }
-            _ = keep.tick() => match delivery.keep().await {
-                Ok(Settled::Done) => {}
-                Ok(Settled::Stale) => {
-                    tracing::warn!("the message has come back to the queue while it was worked on; this work ends here");
-                    return None;
+            // Work that is done counts, even if it is done in the moment in which patience ends.
+            biased;
+            done = &mut work => return Ok(done),
+            () = &mut patience => return Err(Ended::TooLong),
+            _ = keep.tick() => {
+                for (place, delivery) in kept.iter().enumerate() {
+                    match delivery.keep().await {
+                        // One whose turn is yet to come is found out then, by its settlement.
+                        Ok(Settled::Stale) if place == 0 => {
+                            tracing::warn!("the message has come back to the queue while it was worked on; this work ends here");
+                            return Err(Ended::Gone);
+                        }
+                        Ok(_) => {}
+                        // The next one may succeed, and the timeout has some slack.
+                        Err(error) => tracing::warn!("{}", Failure::of(ErrorClass::Retry, &error).reason),
+                    }
                 }
-                // The next one may succeed, and the timeout has some slack.
-                Err(error) => tracing::warn!("{}", Failure::of(ErrorClass::Retry, &error).reason),
-            },
+            }
         }
     }
 }
 
 /// What the queue does about what the handler said.
-async fn settle<Q: Queue, H: Handler>(
-    queue: &Q,
-    delivery: Q::Delivery,
+async fn settle<D: Delivery, H: Handler>(
+    place: Place,
+    delivery: D,
     handler: &H,
     handled: Result<Done, Failure>,
 ) -> Result<Settled, SettleError> {
     let failure = match handled {
-        Ok(Done::Ack(follow)) => return delivery.ack(follow).await,
-        Ok(Done::Defer(after, follow)) => return delivery.defer(after, follow).await,
+        Ok(Done::Ack(follow)) => return ack(place, delivery, follow).await,
+        Ok(Done::Defer(after, follow)) => return defer(place, delivery, after, follow, "waits").await,
         Err(failure) => failure,
     };
+    if let Some(error_type) = failure.error_type() {
+        trace::fail(&tracing::Span::current(), error_type, &failure.reason);
+    }
     let Failure { class, reason } = failure;
     match class {
         ErrorClass::Retry => {
-            let envelope = delivery.envelope().clone();
-            match delivery.retry(&reason, Vec::new()).await? {
+            let last_words = handler.given_up(delivery.envelope(), &reason);
+            match retry(place, delivery, &reason, last_words).await? {
                 Retried::After(after) => {
                     tracing::warn!(wait_ms = after.as_millis(), "trying again in {after:?}: {reason}");
                     Ok(Settled::Done)
                 }
                 Retried::Parked => {
                     tracing::error!("parked after its last attempt: {reason}");
-                    if let Err(error) = queue.publish(&handler.given_up(&envelope, &reason)).await {
-                        tracing::error!(
-                            "nobody could be told: {}",
-                            Failure::of(error.class(), &error).reason
-                        );
-                    }
                     Ok(Settled::Done)
                 }
                 Retried::Stale => Ok(Settled::Stale),
@@ -241,23 +339,78 @@ async fn settle<Q: Queue, H: Handler>(
             // Whoever says "at once" is not asked at once: that would be a loop without a pause.
             let after = after.max(PAUSE);
             tracing::warn!(wait_ms = after.as_millis(), "put aside for {after:?}: {reason}");
-            delivery.defer(after, Vec::new()).await
+            defer(place, delivery, after, Vec::new(), "rate_limited").await
         }
         ErrorClass::User => {
             let follow = handler.given_up(delivery.envelope(), &reason);
             if follow.is_empty() {
                 tracing::error!("parked, since there is nobody to tell: {reason}");
-                return delivery.park(&reason, follow).await;
+                return park(place, delivery, &reason, follow, "user").await;
             }
             tracing::warn!("people have to mend it, and are told: {reason}");
-            delivery.ack(follow).await
+            ack(place, delivery, follow).await
         }
         ErrorClass::Reject | ErrorClass::Bug => {
             tracing::error!("parked: {reason}");
             let follow = handler.given_up(delivery.envelope(), &reason);
-            delivery.park(&reason, follow).await
+            let error_type = if class == ErrorClass::Bug { "bug" } else { "reject" };
+            park(place, delivery, &reason, follow, error_type).await
         }
     }
+}
+
+fn is_stale(settled: &Settled) -> bool {
+    *settled == Settled::Stale
+}
+
+async fn ack<D: Delivery>(place: Place, delivery: D, mut follow: Vec<Envelope>) -> Result<Settled, SettleError> {
+    let settling = Settling::begin(place, "ack", &delivery, &mut follow);
+    settling.end(delivery.ack(follow), is_stale).await
+}
+
+async fn defer<D: Delivery>(
+    place: Place,
+    delivery: D,
+    after: Duration,
+    mut follow: Vec<Envelope>,
+    reason: &'static str,
+) -> Result<Settled, SettleError> {
+    let settling = Settling::begin(place, "defer", &delivery, &mut follow);
+    let settled = settling.end(delivery.defer(after, follow), is_stale).await?;
+    measure::deferred(place.work, reason);
+    Ok(settled)
+}
+
+async fn park<D: Delivery>(
+    place: Place,
+    delivery: D,
+    reason: &str,
+    mut follow: Vec<Envelope>,
+    error_type: &'static str,
+) -> Result<Settled, SettleError> {
+    let settling = Settling::begin(place, "park", &delivery, &mut follow);
+    let settled = settling.end(delivery.park(reason, follow), is_stale).await?;
+    measure::parked(place.work, error_type);
+    Ok(settled)
+}
+
+async fn retry<D: Delivery>(
+    place: Place,
+    delivery: D,
+    reason: &str,
+    mut last_words: Vec<Envelope>,
+) -> Result<Retried, SettleError> {
+    // Most often they are not said.
+    trace::stamp(&mut last_words);
+    let settling = Settling::begin(place, "retry", &delivery, &mut []);
+    let is_stale = |retried: &Retried| *retried == Retried::Stale;
+    let retried = settling.end(delivery.retry(reason, last_words), is_stale).await?;
+    match retried {
+        Retried::After(_) => measure::retried(place.work, "retry"),
+        Retried::Parked => measure::parked(place.work, "last_attempt"),
+        Retried::Stale => {}
+    }
+    Ok(retried)
 }
 
 #[cfg(test)]

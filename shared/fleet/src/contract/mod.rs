@@ -50,6 +50,12 @@ pub trait QueueWorld: Sized + Send + Sync {
     /// The longest wait after a failure.
     fn longest_wait(&self) -> Duration;
 
+    /// How many messages may be received, at most, before one of another repository that was published with them. More than 2 for a
+    /// queue that takes turns only among what it has fetched so far.
+    fn longest_turn(&self) -> usize {
+        2
+    }
+
     /// Shuts the receiving side down.
     fn close(&self) -> impl Future<Output = ()> + Send;
 
@@ -87,6 +93,9 @@ macro_rules! queue_contract {
             outcomes_go_to_the_journal_alone
             publishing_nothing_is_fine
             steps_of_a_repository_go_one_after_another_in_order
+            steps_of_a_repository_come_in_batches_one_batch_at_a_time
+            the_next_batch_of_a_repository_waits_for_the_last_of_the_one_before
+            what_came_back_counted_is_handed_out_alone
             a_busy_repository_does_not_hold_up_another
             a_step_that_waits_does_not_hold_up_the_next_of_its_repository
             repositories_take_turns

@@ -72,15 +72,15 @@ impl Delivery for EmbeddedDelivery {
         self.settle(Verdict::Done, follow).await
     }
 
-    async fn retry(mut self, reason: &str, follow: Vec<Envelope>) -> Result<Retried, SettleError> {
-        let follow = Encoded::all(&follow).map_err(SettleError::Encode)?;
+    async fn retry(mut self, reason: &str, last_words: Vec<Envelope>) -> Result<Retried, SettleError> {
+        let last_words = Encoded::all(&last_words).map_err(SettleError::Encode)?;
         let receipt = self.receipt;
         let reason = reason.to_owned();
         let retried = self
             .fleet
             .inner
             .store
-            .run(move |session| session.retry(receipt, &reason, &follow))
+            .run(move |session| session.retry(receipt, &reason, &last_words))
             .await?;
         self.stage = Stage::Settled;
         Ok(retried)

@@ -32,7 +32,7 @@ pub(super) struct Taken {
 /// What there is for a worker.
 #[derive(Debug)]
 pub(super) enum Next<T> {
-    /// A message.
+    /// What was asked for.
     Taken(T),
     /// Nothing now; something may be due at that time.
     Nothing { due_at: Option<i64> },
@@ -82,33 +82,23 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the next message of that work, if one is due.
-    pub(super) fn take(&mut self, work: Work) -> Result<Next<Taken>, StoreError> {
+    /// Takes the next messages of that work, at most `most` of one repository, if any is due. See [`Queue::receive`](crate::Queue::receive)
+    /// for which go together.
+    pub(super) fn take(&mut self, work: Work, most: usize) -> Result<Next<Vec<Taken>>, StoreError> {
         let now = self.clock().steady();
         self.wake_due(now)?;
         while let Some(seq) = self.choose(work)? {
-            let back_at = now.saturating_add(millis(self.options.visibility));
-            let row = self.find(
-                "UPDATE messages SET state = 2, receipt = receipt + 1, due_at = ?2 WHERE seq = ?1
-                 RETURNING receipt, failed + lost, envelope",
-                params![seq, back_at],
-                |row| Ok((row.get(0)?, row.get::<_, u32>(1)?, row.get::<_, Vec<u8>>(2)?)),
-            )?;
-            let Some((number, attempt, bytes)) = row else {
+            let Some(first) = self.claim(work, seq, now)? else {
                 continue;
             };
-            let receipt = Receipt { seq, number };
-            match Content::decode(&bytes) {
-                Content::Envelope(mut envelope) => {
-                    envelope.attempt = attempt;
-                    return Ok(Next::Taken(Taken { receipt, envelope }));
-                }
-                Content::Newer { reason, .. } => self.set_unreadable_aside(receipt, &reason)?,
-                Content::Malformed { reason, .. } => {
-                    tracing::error!(queue.name = %work, message.seq = seq, reason, "a message was parked");
-                    self.park_row(receipt, &reason)?;
-                }
+            let mut batch = vec![first];
+            while work == Work::Steps && batch.len() < most {
+                let Some(next) = self.follower(work, &batch)? else {
+                    break;
+                };
+                batch.extend(self.claim(work, next, now)?);
             }
+            return Ok(Next::Taken(batch));
         }
         let due_at = self
             .find(
@@ -120,6 +110,50 @@ impl Session {
             )?
             .flatten();
         Ok(Next::Nothing { due_at })
+    }
+
+    /// The message that goes along with a batch: the next ready one of its repository, unless it or the batch's came back counted.
+    fn follower(&self, work: Work, batch: &[Taken]) -> Result<Option<i64>, StoreError> {
+        let Some(repo) = batch
+            .last()
+            .filter(|last| last.envelope.attempt == 0)
+            .map(|last| last.envelope.repo.id.get().cast_signed())
+        else {
+            return Ok(None);
+        };
+        let next: Option<(i64, bool)> = self.find(
+            "SELECT seq, failed + lost > 0 FROM messages WHERE work = ?1 AND state = 0 AND repo = ?2 ORDER BY seq LIMIT 1",
+            params![code(work), repo],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(next.filter(|(_, counted)| !counted).map(|(seq, _)| seq))
+    }
+
+    /// Marks a message as in flight. None if it can't be read: then it is put aside, or parked.
+    fn claim(&mut self, work: Work, seq: i64, now: i64) -> Result<Option<Taken>, StoreError> {
+        let back_at = now.saturating_add(millis(self.options.visibility));
+        let row = self.find(
+            "UPDATE messages SET state = 2, receipt = receipt + 1, due_at = ?2 WHERE seq = ?1
+             RETURNING receipt, failed + lost, envelope",
+            params![seq, back_at],
+            |row| Ok((row.get(0)?, row.get::<_, u32>(1)?, row.get::<_, Vec<u8>>(2)?)),
+        )?;
+        let Some((number, attempt, bytes)) = row else {
+            return Ok(None);
+        };
+        let receipt = Receipt { seq, number };
+        match Content::decode(&bytes) {
+            Content::Envelope(mut envelope) => {
+                envelope.attempt = attempt;
+                return Ok(Some(Taken { receipt, envelope }));
+            }
+            Content::Newer { reason, .. } => self.set_unreadable_aside(receipt, &reason)?,
+            Content::Malformed { reason, .. } => {
+                tracing::error!(queue.name = %work, message.seq = seq, reason, "a message was parked");
+                self.park_row(receipt, &reason)?;
+            }
+        }
+        Ok(None)
     }
 
     /// Makes ready what has waited for its time, and takes back what a worker has had for too long.

@@ -14,20 +14,23 @@ impl EmbeddedFleet {
     /// # Errors
     /// When the queue can't be read.
     pub async fn try_receive(&self, work: Work) -> Result<Option<EmbeddedDelivery>, ReceiveError> {
-        match self.take(work).await? {
-            Next::Taken(delivery) => Ok(Some(delivery.hand_out())),
+        match self.take(work, 1).await? {
+            Next::Taken(batch) => Ok(batch.into_iter().next().map(EmbeddedDelivery::hand_out)),
             Next::Nothing { .. } => Ok(None),
         }
     }
 
-    async fn take(&self, work: Work) -> Result<Next<EmbeddedDelivery>, StoreError> {
-        // The delivery is made on the store's thread: if nobody waits for the answer any more, dropping it puts the message back.
+    async fn take(&self, work: Work, most: usize) -> Result<Next<Vec<EmbeddedDelivery>>, StoreError> {
+        // The deliveries are made on the store's thread: if nobody waits for the answer any more, dropping them puts the messages back.
         let fleet = self.clone();
         self.inner
             .store
             .run(move |session| {
-                Ok(match session.take(work)? {
-                    Next::Taken(taken) => Next::Taken(EmbeddedDelivery::new(fleet, taken)),
+                Ok(match session.take(work, most)? {
+                    Next::Taken(batch) => {
+                        let made = |taken| EmbeddedDelivery::new(fleet.clone(), taken);
+                        Next::Taken(batch.into_iter().map(made).collect())
+                    }
                     Next::Nothing { due_at } => Next::Nothing { due_at },
                 })
             })
@@ -71,7 +74,7 @@ impl Queue for EmbeddedFleet {
             .await?)
     }
 
-    async fn receive(&self, work: Work) -> Result<Option<EmbeddedDelivery>, ReceiveError> {
+    async fn receive(&self, work: Work, most: usize) -> Result<Option<Vec<EmbeddedDelivery>>, ReceiveError> {
         let mut changed = self.signals().subscribe(work);
         let mut closing = self.closing();
         loop {
@@ -79,8 +82,10 @@ impl Queue for EmbeddedFleet {
             if *closing.borrow_and_update() {
                 return Ok(None);
             }
-            let due_at = match self.take(work).await {
-                Ok(Next::Taken(delivery)) => return Ok(Some(delivery.hand_out())),
+            let due_at = match self.take(work, most).await {
+                Ok(Next::Taken(batch)) => {
+                    return Ok(Some(batch.into_iter().map(EmbeddedDelivery::hand_out).collect()));
+                }
                 Ok(Next::Nothing { due_at }) => due_at,
                 Err(StoreError::Closed) => return Ok(None),
                 Err(error) => return Err(error.into()),

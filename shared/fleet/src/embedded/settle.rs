@@ -51,7 +51,7 @@ impl Session {
         &mut self,
         receipt: Receipt,
         reason: &str,
-        follow: &[Encoded],
+        last_words: &[Encoded],
     ) -> Result<Retried, StoreError> {
         let Some(failed) = self.count(receipt, "failed")? else {
             return Ok(Retried::Stale);
@@ -63,6 +63,7 @@ impl Session {
                 params![receipt.seq, failures],
             )?;
             self.park(receipt, reason)?;
+            self.publish(last_words)?;
             Retried::Parked
         } else {
             let wait = self.options.backoff.delay(failures);
@@ -74,7 +75,6 @@ impl Session {
             self.delay(receipt, wait, 1, Some(reason))?;
             Retried::After(wait)
         };
-        self.publish(follow)?;
         Ok(retried)
     }
 

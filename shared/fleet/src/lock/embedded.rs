@@ -7,13 +7,14 @@
 //! others wait behind it in a fair mutex.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use lockflight_promotion::{Fence, Lease, RepoId};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::proofs::Proofs;
 use super::{LockError, LockGuard, RepoLock};
 use crate::clock::millis;
 use crate::embedded::EmbeddedFleet;
@@ -122,7 +123,7 @@ impl EmbeddedGuard {
             lost: expired,
         };
         let fence = Fence(grant.fence.cast_unsigned());
-        let proofs = Proofs::new(Lease::issue(grant.repo, fence, standing.deadline));
+        let proofs = Proofs::issue(grant.repo, fence, standing.deadline);
         let (sender, standing) = watch::channel(standing);
         let renewal = (!expired).then(|| {
             // Its time is set here: the task itself may first run much later.
@@ -216,45 +217,4 @@ async fn renew(
         standing.lost = true;
         standing.deadline = standing.deadline.min(options.clock.instant());
     });
-}
-
-/// The proofs of one grant, one for each deadline that somebody asked for.
-///
-/// A proof that was given out can't change while someone looks at it, so a renewal adds another behind it.
-#[derive(Debug)]
-struct Proofs {
-    lease: Lease,
-    next: OnceLock<Box<Self>>,
-}
-
-impl Proofs {
-    const fn new(lease: Lease) -> Self {
-        Self {
-            lease,
-            next: OnceLock::new(),
-        }
-    }
-
-    /// The proof with that deadline, if no later caller knew better.
-    fn with_deadline(&self, deadline: Instant) -> &Lease {
-        let mut newest = self;
-        while let Some(next) = newest.next.get() {
-            newest = next;
-        }
-        if newest.lease.deadline() == deadline {
-            return &newest.lease;
-        }
-        let lease = Lease::issue(newest.lease.repo(), newest.lease.fence(), deadline);
-        &newest.next.get_or_init(|| Box::new(Self::new(lease))).lease
-    }
-}
-
-impl Drop for Proofs {
-    /// One after the other, since a long chain would be deep to drop.
-    fn drop(&mut self) {
-        let mut next = self.next.take();
-        while let Some(mut proof) = next {
-            next = proof.next.take();
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! holder that was paused for longer than its lease meets [`Lease::check`], and behind that the forge's own refusal.
 
 mod embedded;
+pub(crate) mod proofs;
 
 use lockflight_promotion::{ErrorClass, Lease, RepoId};
 

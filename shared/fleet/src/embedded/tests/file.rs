@@ -37,7 +37,7 @@ async fn the_file_is_free_again_when_the_last_handle_is_gone() {
     } = World::new().await;
     let path = directory.path().join("queue.db");
     fleet.publish(&[step(1, "s1")]).await.unwrap();
-    let held = fleet.receive(Work::Steps).await.unwrap();
+    let held = fleet.receive(Work::Steps, 1).await.unwrap();
     drop(fleet);
     let refused = EmbeddedFleet::open(&path, options.clone()).await;
     assert!(
@@ -143,13 +143,13 @@ async fn a_missing_directory_is_made_and_a_file_in_its_place_is_an_error() {
 async fn a_stopped_fleet_says_so_everywhere() {
     let world = World::new().await;
     world.fleet.publish(&[step(1, "s1")]).await.unwrap();
-    let held = world.fleet.receive(Work::Steps).await.unwrap().unwrap();
+    let held = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
     world.fleet.stop().await;
     assert!(matches!(
         world.fleet.publish(&[step(1, "s2")]).await,
         Err(PublishError::Closed)
     ));
-    assert!(world.fleet.receive(Work::Steps).await.unwrap().is_none());
+    assert!(world.fleet.receive(Work::Steps, 1).await.unwrap().is_none());
     assert!(held.ack(Vec::new()).await.is_err());
     assert!(
         world
@@ -168,9 +168,9 @@ async fn a_stopped_fleet_says_so_everywhere() {
 async fn a_stale_acknowledgement_publishes_nothing() {
     let world = World::new().await;
     world.fleet.publish(&[delivery(1, "d1")]).await.unwrap();
-    let late = world.fleet.receive(Work::Plan).await.unwrap().unwrap();
+    let late = world.fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
     world.clock.advance(world.options.visibility);
-    let again = world.fleet.receive(Work::Plan).await.unwrap().unwrap();
+    let again = world.fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
     assert_eq!(late.ack(vec![step(1, "s1")]).await.unwrap(), Settled::Stale);
     assert_eq!(world.fleet.depth(Work::Steps).await.unwrap().ready, 0);
     assert_eq!(again.ack(vec![step(1, "s1")]).await.unwrap(), Settled::Done);
@@ -183,7 +183,7 @@ async fn a_message_that_takes_the_process_down_each_time_is_parked() {
     let losses = world.options.max_losses;
     world.fleet.publish(&[step(1, "s1")]).await.unwrap();
     for loss in 0..losses {
-        let held = world.fleet.receive(Work::Steps).await.unwrap().unwrap();
+        let held = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
         assert_eq!(held.attempt(), loss);
         world = world.reopen().await;
     }

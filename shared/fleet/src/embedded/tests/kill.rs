@@ -32,7 +32,7 @@ async fn child_publishes_until_it_is_killed() {
         .unwrap();
     // Something is in flight all the time, and is never settled: the first repository's oldest message.
     fleet.publish(&[step(0, &format!("held-{round}"))]).await.unwrap();
-    let _held = fleet.receive(Work::Steps).await.unwrap();
+    let _held = fleet.receive(Work::Steps, 1).await.unwrap();
     say("held");
     let next = Arc::new(AtomicU64::new(0));
     let publishers: Vec<_> = (1..=8_u64)

@@ -63,7 +63,7 @@ async fn a_message_that_nobody_has_had_yet_stands_for_equal_ones() {
         "the journal has all"
     );
     // What is in a worker's hands may have been looked at already: an equal one is work again.
-    let in_hand = fleet.receive(Work::Plan).await.unwrap().unwrap();
+    let in_hand = fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
     fleet.publish(&[in_hand.envelope().clone()]).await.unwrap();
     let depth = fleet.depth(Work::Plan).await.unwrap();
     assert_eq!((depth.ready, depth.in_flight), (3, 1));
@@ -76,7 +76,7 @@ async fn what_waits_because_it_failed_is_due_when_it_is_asked_for_anew() {
         .unwrap();
     let message = [delivery(1, "d")];
     fleet.publish(&message).await.unwrap();
-    let in_hand = fleet.receive(Work::Plan).await.unwrap().unwrap();
+    let in_hand = fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
     let failed = in_hand.retry("no luck", Vec::new()).await.unwrap();
     assert!(matches!(failed, crate::Retried::After(_)));
     // A person who asks for it again gets it now.
@@ -91,9 +91,9 @@ async fn a_fleet_in_memory_works_alike() {
         .await
         .unwrap();
     fleet.publish(&[delivery(1, "d1")]).await.unwrap();
-    let planned = fleet.receive(Work::Plan).await.unwrap().unwrap();
+    let planned = fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
     assert_eq!(planned.ack(vec![step(1, "s1")]).await.unwrap(), Settled::Done);
-    let stepped = fleet.receive(Work::Steps).await.unwrap().unwrap();
+    let stepped = fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
     let guard = fleet.acquire(stepped.envelope().repo.id).await.unwrap();
     assert_eq!(
         guard.lease().check(stepped.envelope().repo.id, Instant::now()),
@@ -149,11 +149,11 @@ async fn a_long_queue_of_one_repository_does_not_slow_the_others_down() {
     let world = World::new().await;
     let flood: Vec<_> = (0..10_000).map(|n| step(1, &format!("f{n}"))).collect();
     world.fleet.publish(&flood).await.unwrap();
-    let busy = world.fleet.receive(Work::Steps).await.unwrap().unwrap();
+    let busy = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
     let started = Instant::now();
     for n in 0..50 {
         world.fleet.publish(&[step(2, &format!("o{n}"))]).await.unwrap();
-        let other = world.fleet.receive(Work::Steps).await.unwrap().unwrap();
+        let other = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
         assert_eq!(other.envelope().id.as_str(), format!("o{n}"));
         assert_eq!(other.ack(Vec::new()).await.unwrap(), Settled::Done);
     }
@@ -170,18 +170,18 @@ async fn quiet_comes_when_all_work_is_settled_or_parked() {
     world.fleet.publish(&[delivery(1, "d1")]).await.unwrap();
     let fleet = world.fleet.clone();
     let quiet = tokio::spawn(async move { fleet.quiet().await });
-    let planned = world.fleet.receive(Work::Plan).await.unwrap().unwrap();
+    let planned = world.fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
     let steps = vec![step(1, "s1"), step(2, "s2")];
     assert_eq!(planned.ack(steps).await.unwrap(), Settled::Done);
-    let first = world.fleet.receive(Work::Steps).await.unwrap().unwrap();
-    let second = world.fleet.receive(Work::Steps).await.unwrap().unwrap();
+    let first = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
+    let second = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
     assert_eq!(first.ack(Vec::new()).await.unwrap(), Settled::Done);
     let wait = Duration::from_secs(5);
     assert_eq!(second.defer(wait, Vec::new()).await.unwrap(), Settled::Done);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!quiet.is_finished());
     world.clock.advance(wait);
-    let second = world.fleet.receive(Work::Steps).await.unwrap().unwrap();
+    let second = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
     assert_eq!(second.park("no", Vec::new()).await.unwrap(), Settled::Done);
     tokio::time::timeout(Duration::from_secs(20), quiet)
         .await

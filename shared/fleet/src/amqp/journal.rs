@@ -1,0 +1,200 @@
+//! The journal: a stream, which keeps what is read.
+//!
+//! A record's offset is its offset in the stream plus one, so that [`Offset::START`] is before the first. Each read is a consumer of its own on
+//! a channel of its own. A consumer of a stream gets all that is there, up to its prefetch, before the broker answers the next request on the same
+//! channel (600 of 600 tries on 3.10.8, with 1 to 400 records behind the offset): so one request more, and what has come by then is
+//! all there is. Nothing else says where a stream ends: its count of messages lags by seconds, and to wait for silence is to guess.
+//! Should a broker be slower than that, a read ends early, [`Journal::changed`] returns at once, and the next read goes on.
+//!
+//! What differs from the port: records that are appended together are not all or nothing, but in their order some may be there when the
+//! append failed. And a record's time is that of its publisher.
+
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use lockflight_promotion::message::Envelope;
+use tokio::sync::watch;
+
+use super::connection::Unavailable;
+use super::message::{Outgoing, PUBLISHED, Unfit, headers_of, integer, read_body};
+use super::{AmqpFleet, Inner};
+use crate::{BackendError, Journal, JournalError, Offset, Recorded, Schedule};
+
+/// No answer is longer than this.
+const LONGEST_READ: usize = 1_000;
+
+/// How long a read may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long to wait for a connection.
+const CONNECTING: Duration = Duration::from_secs(5);
+
+/// How long to wait before the stream is watched again after that failed.
+const BACKOFF: Schedule = Schedule {
+    initial: Duration::from_millis(50),
+    factor: 2.0,
+    max: Duration::from_secs(2),
+    jitter: 0.3,
+};
+
+/// The header in which the broker says where a record stands.
+const STREAM_OFFSET: &str = "x-stream-offset";
+
+impl Journal for AmqpFleet {
+    async fn append(&self, messages: &[Envelope]) -> Result<(), JournalError> {
+        let Inner { names, options, .. } = &*self.inner;
+        let records = messages.iter();
+        let records: Result<Vec<Outgoing>, Unfit> = records
+            .map(|envelope| Outgoing::record(envelope, names, options.max_message))
+            .collect();
+        Ok(self.inner.publisher.publish(records?).await?)
+    }
+
+    async fn read(&self, after: Offset, limit: usize) -> Result<Vec<Recorded>, JournalError> {
+        let limit = limit.min(LONGEST_READ);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let read = async {
+            let connection = self.inner.connections.consuming_now(CONNECTING).await?;
+            let queue = self.inner.names.journal();
+            Ok(read(&connection, &queue, after, limit).await?)
+        };
+        match tokio::time::timeout(PATIENCE, read).await {
+            Ok(read) => read,
+            Err(_) => Err(JournalError::Backend(BackendError::new(format!(
+                "RabbitMQ did not answer within {PATIENCE:?}"
+            )))),
+        }
+    }
+
+    async fn changed(&self, after: Offset) {
+        let mut stopped = self.stopped();
+        let mut failures = 0_u32;
+        loop {
+            if *stopped.borrow_and_update() {
+                return;
+            }
+            let watched = tokio::select! {
+                _ = stopped.changed() => continue,
+                watched = wait(&self.inner, after) => watched,
+            };
+            match watched {
+                Ok(()) | Err(JournalError::Closed) => return,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    let pause = BACKOFF.delay(failures);
+                    tracing::debug!(wait_ms = pause.as_millis(), "the journal can't be watched: {error:?}");
+                    tokio::select! {
+                        _ = stopped.changed() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl AmqpFleet {
+    fn stopped(&self) -> watch::Receiver<bool> {
+        self.inner.stopped.subscribe()
+    }
+}
+
+async fn read(
+    connection: &Connection,
+    queue: &str,
+    after: Offset,
+    limit: usize,
+) -> Result<Vec<Recorded>, lapin::Error> {
+    let prefetch = u16::try_from(limit).unwrap_or(u16::MAX);
+    let (channel, mut consumer) = open(connection, queue, after, prefetch).await?;
+    // Whatever it is: when it is answered, all that is there has come.
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let mut records = Vec::new();
+    while records.len() < limit
+        && let Some(Some(delivery)) = consumer.next().now_or_never()
+    {
+        // The prefetch counts in chunks, and the first one may begin earlier.
+        let delivery = delivery?;
+        records.extend(record(&delivery).filter(|record| record.offset > after));
+    }
+    close(channel);
+    Ok(records)
+}
+
+/// Waits until there is a record after that offset.
+async fn wait(fleet: &Inner, after: Offset) -> Result<(), JournalError> {
+    let connection = fleet.connections.consuming_now(CONNECTING).await?;
+    let (channel, mut consumer) = open(&connection, &fleet.names.journal(), after, 1).await?;
+    let came = loop {
+        match consumer.next().await {
+            Some(Ok(delivery)) => {
+                if record(&delivery).is_some_and(|record| record.offset > after) {
+                    break Ok(());
+                }
+                // Otherwise it would be the last.
+                delivery.acker.ack(BasicAckOptions::default()).await?;
+            }
+            Some(Err(error)) => break Err(error.into()),
+            None => break Err(JournalError::Backend(BackendError::new("the consumer of the journal ended"))),
+        }
+    };
+    close(channel);
+    came
+}
+
+async fn open(
+    connection: &Connection,
+    queue: &str,
+    after: Offset,
+    prefetch: u16,
+) -> Result<(Channel, Consumer), lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let mut arguments = FieldTable::default();
+    let offset = i64::try_from(after.0).unwrap_or(i64::MAX);
+    arguments.insert(STREAM_OFFSET.into(), AMQPValue::LongLongInt(offset));
+    let consumer = channel
+        .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments)
+        .await?;
+    Ok((channel, consumer))
+}
+
+/// Closes a channel without waiting for it. A stream keeps what was read from it.
+fn close(channel: Channel) {
+    // It is gone with its connection at the latest.
+    drop(tokio::spawn(async move { channel.close(200, "done".into()).await }));
+}
+
+fn record(delivery: &Delivery) -> Option<Recorded> {
+    let headers = headers_of(&delivery.properties);
+    let offset = integer(&headers, STREAM_OFFSET).and_then(|offset| u64::try_from(offset).ok())?;
+    let timestamp = delivery.properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
+    Some(Recorded {
+        offset: Offset(offset.saturating_add(1)),
+        recorded_at: integer(&headers, PUBLISHED)
+            .or_else(|| timestamp.map(|seconds| seconds.saturating_mul(1_000)))
+            .unwrap_or(0),
+        content: read_body(&delivery.properties, &delivery.data),
+    })
+}
+
+impl From<Unavailable> for JournalError {
+    fn from(error: Unavailable) -> Self {
+        match error {
+            Unavailable::Closed => Self::Closed,
+            error @ Unavailable::Away(_) => Self::Backend(BackendError::new(error)),
+        }
+    }
+}
+
+impl From<lapin::Error> for JournalError {
+    fn from(error: lapin::Error) -> Self {
+        Self::Backend(BackendError::new(error))
+    }
+}

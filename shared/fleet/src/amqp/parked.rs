@@ -1,0 +1,213 @@
+//! What waits for a person: looked at, and released.
+//!
+//! A queue can't be looked into without taking its messages. So whoever lists or releases takes all of them, unacknowledged, and closes
+//! the channel: they return, in their place. Only one may do that at a time, or each would see a part: whoever looks is the only consumer
+//! there may be (exclusive) of a queue that is there for nothing else, until all has come back. Should it die before that, the next one may see
+//! a part.
+//!
+//! A release publishes the message to its queue, waits for the confirm, and then acknowledges the parked one. A crash in between leaves it
+//! parked and released: it doubles, and never loses.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer, ErrorKind};
+
+use super::message::{Incoming, Outgoing, Standing};
+use super::{Inner, topology};
+use crate::{BackendError, InspectError, Parked, ParkedId, Work};
+
+/// No answer is longer than this.
+const LONGEST_LIST: u16 = 1_000;
+
+/// Among how many a message to release is looked for.
+const LONGEST_SEARCH: u16 = 20_000;
+
+/// How long looking may take; others may be looking.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long to wait for a connection.
+const CONNECTING: Duration = Duration::from_secs(5);
+
+/// How often whoever wants to look asks whether nobody else does any more.
+const TAKEN: Duration = Duration::from_millis(30);
+
+/// How long what was taken may take to come back.
+const RETURNING: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether it has.
+const RETURNED: Duration = Duration::from_millis(5);
+
+/// A queue that has nothing ready has handed out everything; that long it may take to arrive.
+const ARRIVING: Duration = Duration::from_millis(40);
+
+/// What is parked, the oldest first.
+pub(super) async fn list(fleet: &Inner) -> Result<Vec<Parked>, InspectError> {
+    let taken = take(fleet, LONGEST_LIST).await?;
+    let mut parked: Vec<Parked> = Vec::new();
+    for incoming in &taken.messages {
+        let id = incoming.parked_id();
+        // One that was parked twice, since its first confirm was lost, is released as one.
+        if parked.iter().all(|other| other.id != id) {
+            parked.push(Parked {
+                id,
+                work: incoming.work.unwrap_or(Work::Plan),
+                reason: incoming.reason.clone().unwrap_or_default(),
+                attempts: incoming.failed.saturating_add(incoming.lost),
+                parked_at: incoming.parked_at().unwrap_or(incoming.published),
+                content: incoming.content.clone(),
+            });
+        }
+    }
+    taken.give_back(fleet, 0).await;
+    parked.sort_by_key(|parked| parked.parked_at);
+    Ok(parked)
+}
+
+/// Puts a parked message back on its queue, with no attempts counted; `false` when there is none of that name.
+pub(super) async fn release(fleet: &Inner, id: &ParkedId) -> Result<bool, InspectError> {
+    let taken = take(fleet, LONGEST_SEARCH).await?;
+    let same: Vec<&Incoming> = taken.messages.iter().filter(|incoming| incoming.parked_id() == *id).collect();
+    let Some(first) = same.first() else {
+        taken.give_back(fleet, 0).await;
+        return Ok(false);
+    };
+    let standing = Standing {
+        failed: 0,
+        lost: 0,
+        due: None,
+        reason: None,
+    };
+    let published = fleet.publisher.publish(vec![Outgoing::back(first, &fleet.names, &standing)]).await;
+    let mut acknowledged = 0;
+    if published.is_ok() {
+        for incoming in same {
+            match incoming.acker.ack(BasicAckOptions::default()).await {
+                Ok(true) => acknowledged += 1,
+                Ok(false) | Err(_) => tracing::warn!(
+                    parked = %id,
+                    "a parked message was released, but it is still parked, since the connection was lost; releasing it again would double it"
+                ),
+            }
+        }
+    }
+    taken.give_back(fleet, acknowledged).await;
+    published?;
+    Ok(true)
+}
+
+/// All parked messages, unacknowledged.
+struct Taken {
+    /// Holds off the others.
+    guard: Channel,
+    channel: Channel,
+    messages: Vec<Incoming>,
+    /// How many there are besides.
+    left: u64,
+}
+
+async fn take(fleet: &Inner, most: u16) -> Result<Taken, InspectError> {
+    let taken = async {
+        let connection = fleet.connections.consuming_now(CONNECTING).await?;
+        let guard = loop {
+            match consume(&connection, &fleet.names.looking(), 1, true).await {
+                Ok((guard, _)) => break guard,
+                Err(error) if is_taken(&error) => tokio::time::sleep(TAKEN).await,
+                Err(error) => return Err(backend(error)),
+            }
+        };
+        let queue = fleet.names.parked();
+        let (channel, consumer) = consume(&connection, &queue, most, false).await.map_err(backend)?;
+        let (messages, left) = collect(&channel, consumer, &queue, most.into()).await?;
+        Ok(Taken {
+            guard,
+            channel,
+            messages,
+            left,
+        })
+    };
+    match tokio::time::timeout(PATIENCE, taken).await {
+        Ok(taken) => taken,
+        Err(_) => Err(InspectError::Backend(BackendError::new(format!(
+            "what is parked could not be looked at within {PATIENCE:?}; somebody else may be looking"
+        )))),
+    }
+}
+
+async fn consume(
+    connection: &Connection,
+    queue: &str,
+    prefetch: u16,
+    exclusive: bool,
+) -> Result<(Channel, Consumer), lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions {
+        exclusive,
+        ..BasicConsumeOptions::default()
+    };
+    let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+    Ok((channel, consumer))
+}
+
+/// Whether somebody else consumes the queue.
+fn is_taken(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(reply) if reply.get_id() == 403 && reply.get_message().as_str().contains("exclusive"))
+}
+
+/// Collects messages until the queue has no more, and says how many are left when there are too many.
+async fn collect(
+    channel: &Channel,
+    mut consumer: Consumer,
+    queue: &str,
+    most: usize,
+) -> Result<(Vec<Incoming>, u64), InspectError> {
+    let mut messages = Vec::new();
+    let mut all_are_out = false;
+    loop {
+        if messages.len() >= most {
+            let left = topology::count(channel, queue).await.map_err(backend)?;
+            return Ok((messages, left));
+        }
+        match tokio::time::timeout(ARRIVING, consumer.next()).await {
+            Ok(Some(delivery)) => messages.push(Incoming::read(delivery.map_err(backend)?)),
+            Ok(None) => {
+                return Err(InspectError::Backend(BackendError::new(
+                    "the consumer of what is parked ended",
+                )));
+            }
+            Err(_) if all_are_out => return Ok((messages, 0)),
+            // Silence alone says nothing: the broker may be busy.
+            Err(_) => all_are_out = topology::count(channel, queue).await.map_err(backend)? == 0,
+        }
+    }
+}
+
+impl Taken {
+    /// Gives back what is not acknowledged, waits until it is there, and lets others look.
+    async fn give_back(self, fleet: &Inner, acknowledged: usize) {
+        let Self {
+            guard,
+            channel,
+            messages,
+            left,
+        } = self;
+        let expected = left + messages.len().saturating_sub(acknowledged) as u64;
+        let returning = async {
+            channel.close(200, "looked".into()).await?;
+            // The messages are on their way now; a count of the guard's queue would say nothing about them.
+            while topology::count(&guard, &fleet.names.parked()).await? < expected {
+                tokio::time::sleep(RETURNED).await;
+            }
+            guard.close(200, "looked".into()).await
+        };
+        // Should it take longer, or the connection be gone, they come back all the same.
+        drop(tokio::time::timeout(RETURNING, returning).await);
+    }
+}
+
+fn backend(error: lapin::Error) -> InspectError {
+    InspectError::Backend(BackendError::new(error))
+}
