@@ -4,6 +4,7 @@
 //! it does on GitHub. A fetch is streamed and ends with its client.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -161,6 +162,8 @@ async fn serve(
             status: None,
             actor: "anonymous".into(),
             at: Timestamp::now(),
+            began: Instant::now(),
+            took: Duration::ZERO,
             bytes_in: 0,
             bytes_out: 0,
         },

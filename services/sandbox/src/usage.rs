@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::Method;
 
@@ -29,6 +30,10 @@ pub struct RecordedRequest {
     pub actor: String,
     /// When it came.
     pub at: Timestamp,
+    /// When it came, for those who measure.
+    pub began: Instant,
+    /// From then until the answer was there: for git until its last byte was handed over.
+    pub took: Duration,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the answer's body.
@@ -114,7 +119,8 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn rest(&self, request: RecordedRequest) {
+    pub(crate) fn rest(&self, mut request: RecordedRequest) {
+        request.took = request.began.elapsed();
         let mutation = u64::from(request.method != Method::GET && request.method != Method::HEAD);
         let mut book = self.lock();
         book.usage.rest_calls += 1;
@@ -127,7 +133,8 @@ impl Recorder {
         book.keep(request);
     }
 
-    pub(crate) fn git(&self, request: RecordedRequest, transfer: Option<GitService>) {
+    pub(crate) fn git(&self, mut request: RecordedRequest, transfer: Option<GitService>) {
+        request.took = request.began.elapsed();
         let mut book = self.lock();
         if let Some(name) = &request.repository {
             let git = &mut book.usage.repositories.entry(name.clone()).or_default().git;

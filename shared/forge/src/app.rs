@@ -110,6 +110,11 @@ impl App {
         Arc::clone(lock(&self.gates).entry(installation).or_default())
     }
 
+    /// What its tokens are narrowed to.
+    pub(crate) const fn asked(&self) -> Permissions {
+        self.permissions
+    }
+
     fn permissions(&self) -> String {
         let list: Vec<String> = self
             .permissions

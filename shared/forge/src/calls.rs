@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use http::HeaderMap;
 
 use crate::limit::text;
+use crate::measure;
 use crate::route::{Route, Verb};
 use crate::wire::lock;
 
@@ -69,20 +70,14 @@ pub(crate) struct Counters {
 impl Counters {
     /// Counts a request; `status` is none when no answer came.
     pub(crate) fn count(&self, route: &Route, status: Option<http::StatusCode>) {
-        let class = match status.map(|status| status.as_u16() / 100) {
-            None => "none",
-            Some(2) => "2xx",
-            Some(3) => "3xx",
-            Some(4) => "4xx",
-            Some(_) => "5xx",
-        };
         *lock(&self.routes)
-            .entry((route.template, route.verb, class))
+            .entry((route.template, route.verb, measure::class(status)))
             .or_default() += 1;
     }
 
     /// Takes note of the limit that an answer tells of.
     pub(crate) fn note_limit(&self, whose: &str, headers: &HeaderMap) {
+        measure::limits(whose, headers);
         let number = |name| text(headers, name).and_then(|value| value.parse::<u64>().ok());
         // GraphQL and search have limits of their own.
         if text(headers, "x-ratelimit-resource").is_some_and(|resource| resource != "core") {

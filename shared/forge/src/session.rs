@@ -18,6 +18,7 @@ use crate::answer::{Answer, Complaint, shorten};
 use crate::app::{App, Grant};
 use crate::error::{Call, Cause, ForgeError};
 use crate::limit::{Gate, text, wait};
+use crate::measure;
 use crate::retry::{Failure, Tries};
 use crate::route::Route;
 use crate::wire::{MAX_BODY, NoReply, Reply, Wire};
@@ -237,6 +238,7 @@ impl Session {
                 let words = complaint.words(status);
                 if let Some(wait) = wait(status, &reply.headers, &words, complaint.documentation()) {
                     bearer.gate.close(Instant::now(), wait);
+                    measure::limited(&reply.headers);
                     return Err(Missed::Limited(wait));
                 }
             }

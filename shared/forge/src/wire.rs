@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
@@ -15,15 +15,19 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use lockflight_promotion::telemetry::span as names;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::service::middleware::extra_headers::ExtraHeadersLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::address::Addresses;
 use crate::calls::Counters;
 use crate::config::ForgeConfig;
 use crate::error::Cause;
+use crate::measure;
 use crate::retry::Schedule;
 use crate::route::Route;
 use crate::{ForgeError, init_tls};
@@ -112,13 +116,47 @@ impl Wire {
         bearer: &SecretString,
         body: Option<&str>,
     ) -> Result<Reply, NoReply> {
-        let reply = match tokio::time::timeout(self.timeout, self.send(route, path, bearer, body)).await {
+        let span = self.span(route);
+        let began = Instant::now();
+        let sent = self.send(route, path, bearer, body).instrument(span.clone());
+        let reply = match tokio::time::timeout(self.timeout, sent).await {
             Ok(reply) => reply,
             Err(_elapsed) => Err(NoReply::Network(Box::new(TimedOut(self.timeout)))),
         };
-        self.counters
-            .count(route, reply.as_ref().ok().map(|reply| reply.status));
+        let status = reply.as_ref().ok().map(|reply| reply.status);
+        measure::requested(route, status, began.elapsed());
+        self.counters.count(route, status);
+        match status {
+            Some(status) => {
+                span.record("http.response.status_code", status.as_u16());
+                // As the conventions for HTTP have it: for who asks, a refusal is an error.
+                if status.is_client_error() || status.is_server_error() {
+                    span.record("error.type", status.as_str());
+                    span.record("otel.status_code", "error");
+                }
+            }
+            None => {
+                span.record("error.type", "network");
+                span.record("otel.status_code", "error");
+            }
+        }
         reply
+    }
+
+    /// The span of one request. The path is not in it: it has names and numbers, which are in the spans around.
+    fn span(&self, route: &Route) -> Span {
+        let origin = &self.addresses.origin;
+        info_span!(
+            "github",
+            otel.name = names::github(route.verb.as_str(), route.template),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = route.verb.as_str(),
+            url.template = route.template,
+            server.address = origin.host().unwrap_or_default(),
+            http.response.status_code = Empty,
+            error.type = Empty,
+        )
     }
 
     async fn send(

@@ -20,7 +20,9 @@ mod inspect;
 mod local;
 mod mirror;
 mod mirrors;
+pub mod port;
 mod push;
+mod push_report;
 mod read;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,13 +1,14 @@
 //! Moving branches of the remote, each under a compare-and-swap.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass, Lease, LeaseExpired};
 
 use crate::mirror::Mirror;
+use crate::push_report::{Report, Verdict, reason, verdict};
 use crate::read::{self, ReadError};
-use crate::transport_error::{TransportError, excerpt};
+use crate::transport_error::TransportError;
 
 /// One branch to move, and where it has to be for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,97 +79,20 @@ impl PushError {
     }
 }
 
-/// What git reports of one ref (git-push(1), "OUTPUT").
-#[derive(Debug)]
-pub(crate) struct Reported {
-    pub(crate) flag: char,
-    /// The full name of the ref at the remote.
-    pub(crate) reference: String,
-    /// Such as `[rejected] (stale info)`.
-    pub(crate) summary: String,
-}
-
-/// All that git reports of a push.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) refs: Vec<Reported>,
-    /// What the server wrote for people, without the `remote:` before each line.
-    pub(crate) server: String,
-}
-
-impl Report {
-    /// Reads `git push --porcelain`.
-    pub(crate) fn parse(stdout: &str, stderr: &str) -> Self {
-        let refs = stdout
-            .lines()
-            .filter_map(|line| {
-                let mut fields = line.splitn(3, '\t');
-                let flag = fields.next()?;
-                let reference = fields.next()?.rsplit_once(':')?.1;
-                Some(Reported {
-                    flag: flag.chars().next()?,
-                    reference: reference.to_owned(),
-                    summary: fields.next()?.to_owned(),
-                })
-            })
-            .collect();
-        let server: Vec<&str> = stderr
-            .lines()
-            .filter_map(|line| line.strip_prefix("remote:"))
-            .collect();
-        Self {
-            refs,
-            server: excerpt(&server.join("\n")),
-        }
-    }
-}
-
-/// Reasons for a rejection that mean: the ref is not what was expected. From git's remote.c, send-pack.c, receive-pack.c and
-/// refs/files-backend.c.
-const MOVED: [&str; 11] = [
-    "stale info",
-    "fetch first",
-    "non-fast-forward",
-    "needs force",
-    "already exists",
-    "remote ref updated since checkout",
-    "remote ref does not exist",
-    "failed to update ref",
-    "cannot lock ref",
-    "failed to lock",
-    "incorrect old value provided",
-];
-
-/// Reasons for a rejection that are the server's own trouble.
-const TROUBLE: [&str; 5] = [
-    "remote failure",
-    "internal server error",
-    "unpacker error",
-    "missing necessary objects",
-    "failed to write",
-];
-
-#[derive(Debug)]
-enum Verdict {
-    Done(PushOutcome),
-    /// To be told apart by where the branch is.
-    Elsewhere(String),
-}
-
 impl Mirror {
-    /// Moves branches of the remote, each on its own, each only from where it is expected. The outcomes are in the order of
-    /// `updates`.
+    /// Moves branches of the remote, each only from where it is expected. The outcomes are in the order of `updates`.
+    ///
+    /// It is one push, which the server carries out as a whole or not at all. Where one of the branches can't be moved, the others
+    /// are pushed again without it, so that each has an outcome of its own.
     ///
     /// Killing or dropping this may leave a push under way at the server, so "it was not there when I looked" proves nothing; the
     /// next compare-and-swap does.
     ///
     /// # Errors
-    /// When the lease is not of this repository or over, a commit is not here, or the server cannot be reached.
+    /// When the lease is not of this repository or over, a commit is not here, or the server cannot be reached. Some of the branches
+    /// may have been moved then.
     #[tracing::instrument(skip_all, fields(repo = %self.repo(), lock.fence = lease.fence().0))]
     pub async fn push(&self, lease: &Lease, updates: &[RefUpdate]) -> Result<Vec<PushOutcome>, PushError> {
-        if updates.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut seen = BTreeSet::new();
         for update in updates {
             if !seen.insert(&update.branch) {
@@ -176,189 +100,127 @@ impl Mirror {
             }
         }
         let commits: Vec<CommitOid> = updates.iter().filter_map(|update| update.new.clone()).collect();
-        self.read(move |repo| {
-            for commit in &commits {
-                read::root_tree(repo, commit)?;
+        if !commits.is_empty() {
+            self.read(move |repo| {
+                for commit in &commits {
+                    read::root_tree(repo, commit)?;
+                }
+                Ok::<_, ReadError>(())
+            })
+            .await?;
+        }
+        let mut outcomes = BTreeMap::new();
+        let mut rounds = vec![updates.to_vec()];
+        while let Some(round) = rounds.pop() {
+            if round.is_empty() {
+                continue;
             }
-            Ok::<_, ReadError>(())
-        })
-        .await?;
-
-        let report = {
-            let _turn = self.slot.turn.lock().await;
-            let transport = &self.shared.transport;
-            let pushed = transport
-                .push(&self.slot.dir, &self.remote, lease, self.repo(), updates)
-                .await;
-            if !matches!(pushed, Err(PushError::Lease(_))) {
-                self.slot.usage.pushes.fetch_add(1, Ordering::Relaxed);
+            let report = self.push_round(lease, &round).await?;
+            let mut judged = Vec::new();
+            let mut again = Vec::new();
+            for update in round {
+                match verdict(&update, &report)? {
+                    Verdict::HeldUp => again.push(update),
+                    verdict => judged.push((update, verdict)),
+                }
             }
-            pushed?
-        };
-        let verdicts: Vec<Verdict> = updates
+            let is_refused =
+                |verdict: &Verdict| matches!(verdict, Verdict::Done(PushOutcome::Refused { .. }));
+            if again.is_empty() && judged.len() > 1 && judged.iter().all(|(_, verdict)| is_refused(verdict)) {
+                // A rule that looks at the whole push refuses all of its branches for the sake of one.
+                again.extend(judged.drain(..).map(|(update, _)| update));
+            }
+            if judged.is_empty() {
+                // Which one holds up the others is not told: look for it in either half. One alone is held up by nobody.
+                if let [update] = again.as_slice() {
+                    return Err(held_up(update));
+                }
+                let second = again.split_off(again.len() / 2);
+                rounds.push(second);
+            } else {
+                for (branch, outcome) in self.settle(judged, &report).await? {
+                    outcomes.insert(branch, outcome);
+                }
+            }
+            rounds.push(again);
+        }
+        updates
             .iter()
-            .map(|update| verdict(update, &report))
-            .collect::<Result<_, _>>()?;
-        self.settle(updates, verdicts, &report).await
+            .map(|update| outcomes.remove(&update.branch).ok_or_else(|| held_up(update)))
+            .collect()
+    }
+
+    async fn push_round(&self, lease: &Lease, updates: &[RefUpdate]) -> Result<Report, PushError> {
+        let _turn = self.slot.turn.lock().await;
+        let transport = &self.shared.transport;
+        let pushed = transport
+            .push(&self.slot.dir, &self.remote, lease, self.repo(), updates)
+            .await;
+        if !matches!(pushed, Err(PushError::Lease(_))) {
+            self.slot.usage.pushes.fetch_add(1, Ordering::Relaxed);
+        }
+        pushed
     }
 
     /// Looks where the branches are that were not where they were expected.
     async fn settle(
         &self,
-        updates: &[RefUpdate],
-        verdicts: Vec<Verdict>,
+        judged: Vec<(RefUpdate, Verdict)>,
         report: &Report,
-    ) -> Result<Vec<PushOutcome>, PushError> {
-        let unclear: Vec<BranchName> = updates
+    ) -> Result<Vec<(BranchName, PushOutcome)>, PushError> {
+        let unclear: Vec<BranchName> = judged
             .iter()
-            .zip(&verdicts)
             .filter(|(_, verdict)| matches!(verdict, Verdict::Elsewhere(_)))
             .map(|(update, _)| update.branch.clone())
             .collect();
         let heads = if unclear.is_empty() {
-            Default::default()
+            BTreeMap::new()
         } else {
             self.remote_branches(&unclear).await?
         };
-        updates
-            .iter()
-            .zip(verdicts)
+        judged
+            .into_iter()
             .map(|(update, verdict)| {
-                let summary = match verdict {
-                    Verdict::Done(outcome) => return Ok(outcome),
-                    Verdict::Elsewhere(summary) => summary,
+                let outcome = match verdict {
+                    Verdict::Done(outcome) => outcome,
+                    Verdict::Elsewhere(summary) => {
+                        let actual = heads.get(update.branch.as_str()).cloned();
+                        outcome_at(&update, actual, reason(&summary, &report.server))?
+                    }
+                    Verdict::HeldUp => return Err(held_up(&update)),
                 };
-                let actual = heads.get(update.branch.as_str()).cloned();
-                if actual == update.new {
-                    return Ok(PushOutcome::AlreadyThere);
-                }
-                if actual != update.expected {
-                    return Ok(PushOutcome::Moved { actual });
-                }
-                let reason = reason(&summary, &report.server);
-                // Such as a branch `a` that leaves no room for `a/b`.
-                if reason.contains("cannot create") {
-                    return Ok(PushOutcome::Refused { reason });
-                }
-                Err(PushError::NotTaken {
-                    branch: update.branch.clone(),
-                    reason,
-                })
+                Ok((update.branch, outcome))
             })
             .collect()
     }
 }
 
-fn verdict(update: &RefUpdate, report: &Report) -> Result<Verdict, PushError> {
-    let reference = format!("refs/heads/{}", update.branch);
-    let Some(reported) = report
-        .refs
-        .iter()
-        .find(|reported| reported.reference == reference)
-    else {
-        return Err(PushError::NotTaken {
-            branch: update.branch.clone(),
-            reason: "git did not report on it".to_owned(),
-        });
-    };
-    Ok(match reported.flag {
-        '=' => Verdict::Done(PushOutcome::AlreadyThere),
-        '-' if update.expected.is_none() => Verdict::Done(PushOutcome::AlreadyThere),
-        ' ' | '+' | '*' | '-' => Verdict::Done(PushOutcome::Pushed),
-        _ if TROUBLE
-            .iter()
-            .any(|text| reported.summary.to_lowercase().contains(text)) =>
-        {
-            return Err(PushError::NotTaken {
-                branch: update.branch.clone(),
-                reason: reason(&reported.summary, &report.server),
-            });
-        }
-        _ if MOVED.iter().any(|text| reported.summary.contains(text)) => {
-            Verdict::Elsewhere(reported.summary.clone())
-        }
-        _ => Verdict::Done(PushOutcome::Refused {
-            reason: reason(&reported.summary, &report.server),
-        }),
+/// A branch that stays where it is for no reason that was told.
+fn held_up(update: &RefUpdate) -> PushError {
+    PushError::NotTaken {
+        branch: update.branch.clone(),
+        reason: "it was held up by another branch of the push, and which one was not told".to_owned(),
+    }
+}
+
+/// What became of a branch that the server did not move, given where it is.
+fn outcome_at(
+    update: &RefUpdate,
+    actual: Option<CommitOid>,
+    reason: String,
+) -> Result<PushOutcome, PushError> {
+    if actual == update.new {
+        return Ok(PushOutcome::AlreadyThere);
+    }
+    if actual != update.expected {
+        return Ok(PushOutcome::Moved { actual });
+    }
+    // Such as a branch `a` that leaves no room for `a/b`.
+    if reason.contains("cannot create") {
+        return Ok(PushOutcome::Refused { reason });
+    }
+    Err(PushError::NotTaken {
+        branch: update.branch.clone(),
+        reason,
     })
-}
-
-fn reason(summary: &str, server: &str) -> String {
-    let summary = excerpt(summary);
-    if server.is_empty() {
-        summary
-    } else {
-        format!("{summary}: {server}")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn update() -> RefUpdate {
-        RefUpdate {
-            branch: BranchName::parse("p").unwrap(),
-            expected: CommitOid::parse("1".repeat(40)).ok(),
-            new: CommitOid::parse("2".repeat(40)).ok(),
-        }
-    }
-
-    fn judged(line: &str) -> Result<Verdict, PushError> {
-        let stderr =
-            "remote: error: GH006: Protected branch update failed for refs/heads/p.        \nerror: failed";
-        let stdout = format!("To https://h/a/b\n{line}\nDone\n");
-        verdict(&update(), &Report::parse(&stdout, stderr))
-    }
-
-    #[test]
-    fn each_answer_of_a_server_has_its_outcome() {
-        let refs = "2222222222222222222222222222222222222222:refs/heads/p";
-        for (flag, outcome) in [
-            (' ', PushOutcome::Pushed),
-            ('+', PushOutcome::Pushed),
-            ('*', PushOutcome::Pushed),
-            ('=', PushOutcome::AlreadyThere),
-        ] {
-            let verdict = judged(&format!("{flag}\t{refs}\twhatever"));
-            assert!(
-                matches!(&verdict, Ok(Verdict::Done(done)) if *done == outcome),
-                "{flag}: {verdict:?}"
-            );
-        }
-        for moved in [
-            "[rejected] (stale info)",
-            "[rejected] (fetch first)",
-            "[rejected] (non-fast-forward)",
-            "[remote rejected] (failed to update ref)",
-            "[remote rejected] (cannot lock ref 'refs/heads/p': is at 3 but expected 1)",
-            "[remote rejected] (incorrect old value provided)",
-        ] {
-            let verdict = judged(&format!("!\t{refs}\t{moved}"));
-            assert!(
-                matches!(verdict, Ok(Verdict::Elsewhere(_))),
-                "{moved}: {verdict:?}"
-            );
-        }
-        for refused in [
-            "[remote rejected] (protected branch hook declined)",
-            "[remote rejected] (push declined due to repository rule violations)",
-            "[remote rejected] (pre-receive hook declined)",
-            "[remote rejected] (deny updating a hidden ref)",
-        ] {
-            let verdict = judged(&format!("!\t{refs}\t{refused}"));
-            assert!(
-                matches!(&verdict, Ok(Verdict::Done(PushOutcome::Refused { reason })) if reason.contains("GH006")),
-                "{refused}: {verdict:?}"
-            );
-        }
-        for trouble in [
-            "[remote failure] (remote failed to report status)",
-            "[remote rejected] (Internal Server Error)",
-        ] {
-            let error = judged(&format!("!\t{refs}\t{trouble}")).unwrap_err();
-            assert_eq!(error.class(), ErrorClass::Retry, "{trouble}");
-        }
-        assert!(judged("").is_err(), "a ref that is not reported on");
-    }
 }

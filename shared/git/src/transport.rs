@@ -25,7 +25,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use crate::mirrors::{Credentials, MirrorsConfig, PlainHttp, Remote};
-use crate::push::{PushError, RefUpdate, Report};
+use crate::push::{PushError, RefUpdate};
+use crate::push_report::Report;
 use crate::transport_error::TransportError;
 
 /// At most this many bytes of each of a child's outputs are kept; the rest is read and dropped.
@@ -174,7 +175,7 @@ impl Transport {
         Ok(heads)
     }
 
-    /// Pushes under the lease, which is checked right before the child starts.
+    /// Pushes under the lease, which is checked right before the child starts: all of the branches, or none.
     pub(crate) async fn push(
         &self,
         mirror: &Path,
@@ -189,6 +190,9 @@ impl Transport {
             "--porcelain".to_owned(),
             "--no-verify".to_owned(),
         ];
+        if updates.len() > 1 {
+            arguments.push("--atomic".to_owned());
+        }
         arguments.extend(updates.iter().map(|update| {
             format!(
                 "--force-with-lease=refs/heads/{}:{}",

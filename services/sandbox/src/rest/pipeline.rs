@@ -2,6 +2,7 @@
 //! GitHub's headers, and the call is written down, also where the connection was broken on purpose.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use axum::body::Body;
@@ -77,6 +78,8 @@ pub(super) async fn pass(State(inner): State<Arc<Inner>>, request: Request, next
         status: None,
         actor: "anonymous".into(),
         at: Timestamp::now(),
+        began: Instant::now(),
+        took: Duration::ZERO,
         bytes_in: 0,
         bytes_out: 0,
     };

@@ -25,7 +25,7 @@ impl Shaper<'_> {
             "created_at": app.created_at,
             "updated_at": app.created_at,
             "permissions": app.permissions,
-            "events": app.events.iter().filter(|event| *event != "*").collect::<Vec<_>>(),
+            "events": named(&app.events),
         })
     }
 
@@ -52,7 +52,7 @@ impl Shaper<'_> {
             "target_id": account.id,
             "target_type": kind,
             "permissions": app.permissions,
-            "events": app.events.iter().filter(|event| *event != "*").collect::<Vec<_>>(),
+            "events": named(&app.events),
             "created_at": installation.created_at,
             "updated_at": installation.created_at,
             "single_file_name": null,
@@ -149,4 +149,14 @@ impl Shaper<'_> {
             json!({"headers": headers(&delivery.response_headers), "payload": delivery.response_body});
         shape
     }
+}
+
+/// The events that the forge sends, which is what `*` stands for. GitHub lists an App's events one by one.
+const EVENTS: [&str; 5] = ["check_run", "issue_comment", "pull_request", "push", "status"];
+
+fn named(events: &[String]) -> Vec<&str> {
+    if events.iter().any(|event| event == "*") {
+        return EVENTS.to_vec();
+    }
+    events.iter().map(String::as_str).collect()
 }

@@ -193,6 +193,78 @@ async fn a_refused_branch_does_not_hold_up_the_others() {
     assert_eq!(upstream.head("free"), Some(commit));
 }
 
+fn many(commit: &CommitOid, names: &[&str]) -> Vec<RefUpdate> {
+    names
+        .iter()
+        .map(|name| update(name, None, Some(commit)))
+        .collect()
+}
+
+#[tokio::test]
+async fn many_branches_are_one_push_as_long_as_all_can_be_moved() {
+    let (upstream, mirror, _, commit) = promoted().await;
+    let updates = many(&commit, &["p/1", "p/2", "p/3", "p/4"]);
+    let outcomes = mirror.push(&lease(), &updates).await.unwrap();
+    assert_eq!(outcomes, vec![PushOutcome::Pushed; 4]);
+    assert_eq!(mirror.usage().pushes, 1);
+    assert_eq!(upstream.head("p/4"), Some(commit.clone()));
+    // Those that are there already hold up nobody, and one that was taken holds up the others for one more push.
+    let theirs = upstream.push("p/6", "by hand", &[Edit::File("x", "1")]);
+    let updates = many(&commit, &["p/4", "p/5", "p/6", "p/7"]);
+    let outcomes = mirror.push(&lease(), &updates).await.unwrap();
+    assert_eq!(
+        outcomes,
+        [
+            PushOutcome::AlreadyThere,
+            PushOutcome::Pushed,
+            PushOutcome::Moved { actual: Some(theirs) },
+            PushOutcome::Pushed,
+        ]
+    );
+    assert_eq!(mirror.usage().pushes, 3);
+}
+
+#[tokio::test]
+async fn a_rule_that_refuses_a_push_as_a_whole_is_tracked_down_to_the_branch_that_it_is_about() {
+    let (upstream, mirror, _, commit) = promoted().await;
+    let hook = upstream.path().join("hooks");
+    std::fs::create_dir_all(&hook).unwrap();
+    let script = super::fetch::script(
+        &hook,
+        "if grep -q refs/heads/locked; then echo 'GH013: Repository rule violations found' >&2; exit 1; fi",
+    );
+    std::fs::rename(script, hook.join("pre-receive")).unwrap();
+    let updates = many(&commit, &["a", "b", "locked", "c", "d"]);
+    let outcomes = mirror.push(&lease(), &updates).await.unwrap();
+    assert!(
+        matches!(&outcomes[2], PushOutcome::Refused { reason } if reason.contains("GH013")),
+        "{outcomes:?}"
+    );
+    for (name, outcome) in [("a", 0), ("b", 1), ("c", 3), ("d", 4)] {
+        assert_eq!(outcomes[outcome], PushOutcome::Pushed, "{name}");
+        assert_eq!(upstream.head(name), Some(commit.clone()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_branch_that_another_of_the_same_push_leaves_no_room_for_holds_up_nobody_else() {
+    let (upstream, mirror, main, commit) = promoted().await;
+    upstream.set("p", &main);
+    let updates = many(&commit, &["a", "p/1", "b", "q", "q/1"]);
+    let outcomes = mirror.push(&lease(), &updates).await.unwrap();
+    assert_eq!(outcomes[0], PushOutcome::Pushed);
+    assert!(
+        matches!(&outcomes[1], PushOutcome::Refused { .. }),
+        "{outcomes:?}"
+    );
+    assert_eq!(outcomes[2], PushOutcome::Pushed);
+    assert_eq!(outcomes[3], PushOutcome::Pushed);
+    assert!(
+        matches!(&outcomes[4], PushOutcome::Refused { .. }),
+        "{outcomes:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_branch_that_another_leaves_no_room_for_is_refused() {
     let (upstream, mirror, main, commit) = promoted().await;
