@@ -1,7 +1,8 @@
 //! Looks at git to see what a step still has to do.
 
 use lockflight_fleet::worker::Failure;
-use lockflight_git::{InspectError, Mirror};
+use lockflight_git::InspectError;
+use lockflight_git::port::MirrorPort;
 use lockflight_promotion::change::Change;
 use lockflight_promotion::plan::{Entry, Step, Sync};
 use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
@@ -25,7 +26,7 @@ pub(crate) enum Assessment {
 /// Order is by ancestry, not by arrival: a change that was merged before one that has already been promoted has nothing left to do,
 /// whenever its message comes.
 pub(crate) async fn assess(
-    mirror: &Mirror,
+    mirror: &impl MirrorPort,
     change: &Change,
     step: &Step,
     head: &CommitOid,

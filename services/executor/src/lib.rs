@@ -10,20 +10,33 @@
 //! | branch | its name | compare-and-swap: it must not exist yet, or hold just what our commit would |
 //! | pull request | its head branch, in any state | GitHub takes one open pull request per head and base |
 //! | labels, assignee | what the pull request has | adding twice is adding once |
-//! | comment | the signed tag that it begins with | the repository's lock |
+//! | comment | the signed tag that it begins with | the repository's lock, checked right before the writing |
 //! | status | the latest of our context | the last one counts |
 //! | approval | a review of ours on that very commit | only the commit that we made is approved |
 //! | merge | `merged` of the pull request | `sha`: only the commit that we made |
 //!
+//! # What the lock is for
+//!
+//! Steps of one repository come in batches. A batch takes the lock once, fetches each branch once, makes its commits, and pushes all
+//! of their branches at once (`batch.rs`). A push checks that the lock is held; when it is lost, the git work ends, and nothing is pushed after.
+//! That saves work and keeps an order, but nothing depends on it. The one thing that does is the comment: the lock is taken for the look and
+//! the writing. Pull requests, labels, statuses, approvals and merges are made without it, one message after another.
+//!
 //! # What may interleave
 //!
-//! Two executors may handle the same message when a lock or a visibility timeout ran out under one of them. Branch, approval and merge
-//! are fenced without the lock. Two effects are not: a comment can then be made twice, and a pull request can be opened once more when
-//! another was merged or closed between the look and the opening; the second has nothing to merge, or what a person declined. People
-//! may push to our branch, close our pull request or merge it at any moment: their deed stands.
+//! Two executors may handle the same message when a lock or a visibility timeout ran out under one of them. Two effects can then be doubled:
+//! - A comment, when the lock is lost while the request that writes it is under way: it was held when the request was sent, and the
+//!   next holder looked before the comment could be seen.
+//! - A pull request, when the other one's was merged or closed between the look and the opening. Where a batch has made a step wait for
+//!   more than five seconds, it looks again. The second has nothing to merge, or what a person declined.
+//!
+//! People may push to our branch, close our pull request or merge it at any moment: their deed stands.
 
 mod assess;
+mod attempt;
+mod batch;
 mod merge;
+mod ours;
 mod promote;
 mod report;
 
@@ -31,12 +44,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockflight_fleet::worker::{Done, Failure, Handler};
-use lockflight_fleet::{LockGuard as _, RepoLock};
-use lockflight_forge::{Forge, RepoClient};
-use lockflight_git::{Credentials, Identity, Mirror, Mirrors, Remote};
+use lockflight_fleet::{Clock, LockGuard, RepoLock};
+use lockflight_forge::Forge;
+use lockflight_forge::port::{ForgePort, RepositoryPort as _};
+use lockflight_git::port::MirrorsPort;
+use lockflight_git::{Credentials, Identity, Mirrors, Remote};
 use lockflight_promotion::message::{Body, Envelope, Outcome, PromoteV1, Report, ReportV1};
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_promotion::{ErrorClass, MessageId, text};
+
+use crate::batch::Stage;
+
+pub use crate::batch::Prepared;
 
 /// What an executor needs to know beside its connections.
 #[derive(Clone, Debug)]
@@ -64,36 +83,39 @@ impl ExecutorConfig {
 
 /// What an executor works with.
 #[derive(Clone, Debug)]
-pub struct Executor<L> {
-    forge: Forge,
+pub struct Executor<L, F = Forge, G = Mirrors> {
+    forge: F,
     /// The second identity, for `autoApprovePromotionPrs`: GitHub lets nobody approve their own pull request.
-    approver: Option<Forge>,
-    mirrors: Mirrors,
+    approver: Option<F>,
+    mirrors: G,
     lock: L,
+    clock: Clock,
     config: Arc<ExecutorConfig>,
 }
 
-impl<L: RepoLock> Executor<L> {
-    /// An executor that writes through `forge` and `mirrors` while it holds the repository's lock.
+impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
+    /// An executor that works through `forge` and `mirrors`, and does its git work under `lock`.
     #[must_use]
-    pub fn new(
-        forge: Forge,
-        approver: Option<Forge>,
-        mirrors: Mirrors,
-        lock: L,
-        config: ExecutorConfig,
-    ) -> Self {
+    pub fn new(forge: F, approver: Option<F>, mirrors: G, lock: L, config: ExecutorConfig) -> Self {
         Self {
             forge,
             approver,
             mirrors,
             lock,
+            clock: Clock::system(),
             config: Arc::new(config),
         }
     }
 
+    /// The same, by another clock than the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// The mirror of the repository that `client` talks about.
-    async fn mirror(&self, client: &RepoClient) -> Result<Mirror, Failure> {
+    async fn mirror(&self, client: &F::Repository) -> Result<G::Mirror, Failure> {
         let credentials = Credentials::token(client.git_credentials().await?);
         Ok(self.mirrors.open(
             client.id(),
@@ -105,23 +127,38 @@ impl<L: RepoLock> Executor<L> {
     }
 }
 
-impl<L: RepoLock> Handler for Executor<L> {
-    async fn handle(&self, envelope: &Envelope, attempt: u32) -> Result<Done, Failure> {
-        let guard = self.lock.acquire(envelope.repo.id).await?;
-        let done = match &envelope.body {
-            Body::Promote(step) => self.promote(envelope, step, &guard).await,
-            Body::Merge(merge) => self.merge(envelope, merge).await,
-            Body::Report(report) => self.report(envelope, report, attempt).await,
-            Body::Delivery(_) | Body::Outcome(_) => Err(Failure::new(
-                ErrorClass::Reject,
-                "an executor was handed a message that is neither a step nor a report",
+/// Gives a lock back.
+async fn release(guard: impl LockGuard) {
+    if let Err(error) = guard.release().await {
+        // The lease runs out by itself; the next holder waits a little longer.
+        tracing::warn!("{}", Failure::from(error).reason);
+    }
+}
+
+impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Handler for Executor<L, F, G> {
+    type Prepared = Prepared<F::Repository>;
+
+    async fn prepare(&self, batch: &[&Envelope]) -> Vec<Result<Self::Prepared, Failure>> {
+        self.prepare_batch(batch).await
+    }
+
+    async fn handle(
+        &self,
+        envelope: &Envelope,
+        attempt: u32,
+        prepared: Self::Prepared,
+    ) -> Result<Done, Failure> {
+        match (&envelope.body, prepared.0) {
+            (Body::Promote(step), Stage::Promote(promotion)) => {
+                self.promote(envelope, step, *promotion).await
+            }
+            (Body::Merge(merge), Stage::Merge) => self.merge(envelope, merge).await,
+            (Body::Report(report), Stage::Report(head)) => self.report(envelope, report, attempt, head).await,
+            _ => Err(Failure::new(
+                ErrorClass::Bug,
+                "a message was prepared as if it were another",
             )),
-        };
-        if let Err(error) = guard.release().await {
-            // The lease runs out by itself; the next holder waits a little longer.
-            tracing::warn!("{}", Failure::from(error).reason);
         }
-        done
     }
 
     /// A step that is not tried again is told on the pull request that caused it.
@@ -160,3 +197,6 @@ fn outcome(cause: &Envelope, outcome: Outcome) -> Envelope {
     let id = MessageId::of(&[outcome.name(), cause.id.as_str()]);
     cause.follow(id, Body::Outcome(outcome))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,13 @@
 //! It is a message of its own, so that a merge that waits for checks or reviews is put aside without repeating anything else, and never
 //! holds a worker.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use lockflight_fleet::RepoLock;
 use lockflight_fleet::worker::{Done, Failure};
+use lockflight_fleet::{Clock, RepoLock, failpoint};
+use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_forge::{MergeMethod, MergeOutcome, PullRequest, PullRequestState};
+use lockflight_git::port::{MirrorPort as _, MirrorsPort};
 use lockflight_promotion::message::{Envelope, MergeV1, Outcome};
 
 use crate::assess::{Assessment, assess};
@@ -20,7 +22,7 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(2);
 /// The longest that a merge which waits for others is put aside.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-impl<L: RepoLock> Executor<L> {
+impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     pub(crate) async fn merge(&self, envelope: &Envelope, merge: &MergeV1) -> Result<Done, Failure> {
         let (promote, number) = (&merge.promote, merge.number);
         let (change, step) = (&promote.change, &promote.step);
@@ -74,40 +76,40 @@ impl<L: RepoLock> Executor<L> {
             let remedy = "close it, or merge it by hand if it is the older content that you want";
             return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
         }
-        Ok(
-            match client
-                .merge(number, &pull_request.head, MergeMethod::Auto)
-                .await?
-            {
-                MergeOutcome::Merged(_) | MergeOutcome::AlreadyMerged { .. } => {
-                    let step = step.id.clone();
-                    Done::Ack(vec![outcome(envelope, Outcome::Merged { step, number })])
-                }
-                // Somebody pushed in this very moment: the next look sees it.
-                MergeOutcome::HeadMoved => Done::Defer(SHORTEST_WAIT, Vec::new()),
-                MergeOutcome::NotMergeable { transient: true, .. } => {
-                    Done::Defer(wait(&pull_request, SHORTEST_WAIT), Vec::new())
-                }
-                MergeOutcome::NotMergeable {
-                    reason,
-                    transient: false,
-                } => {
-                    let wait = wait(&pull_request, self.config.merge_poll);
-                    tracing::info!(
-                        pr.number = %number, wait_ms = wait.as_millis(),
-                        "pull request {number} can't be merged yet, looking again in {wait:?}: {reason}",
-                    );
-                    Done::Defer(wait, Vec::new())
-                }
-            },
-        )
+        failpoint::reached("executor.merging");
+        let merged = client
+            .merge(number, &pull_request.head, MergeMethod::Auto)
+            .await?;
+        failpoint::reached("executor.merged");
+        Ok(match merged {
+            MergeOutcome::Merged(_) | MergeOutcome::AlreadyMerged { .. } => {
+                let step = step.id.clone();
+                Done::Ack(vec![outcome(envelope, Outcome::Merged { step, number })])
+            }
+            // Somebody pushed in this very moment: the next look sees it.
+            MergeOutcome::HeadMoved => Done::Defer(SHORTEST_WAIT, Vec::new()),
+            MergeOutcome::NotMergeable { transient: true, .. } => {
+                Done::Defer(wait(&self.clock, &pull_request, SHORTEST_WAIT), Vec::new())
+            }
+            MergeOutcome::NotMergeable {
+                reason,
+                transient: false,
+            } => {
+                let wait = wait(&self.clock, &pull_request, self.config.merge_poll);
+                tracing::info!(
+                    pr.number = %number, wait_ms = wait.as_millis(),
+                    "pull request {number} can't be merged yet, looking again in {wait:?}: {reason}",
+                );
+                Done::Defer(wait, Vec::new())
+            }
+        })
     }
 }
 
 /// How long to wait before the next look: a tenth of how long the pull request has been open, so that those that wait for days cost few
 /// calls.
-fn wait(pull_request: &PullRequest, shortest: Duration) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn wait(clock: &Clock, pull_request: &PullRequest, shortest: Duration) -> Duration {
+    let now = Duration::from_millis(u64::try_from(clock.time_of_day()).unwrap_or_default());
     let opened = Duration::from_secs(u64::try_from(pull_request.created_at).unwrap_or_default());
     let shortest = shortest.max(Duration::from_millis(100));
     (now.saturating_sub(opened) / 10).clamp(shortest, LONGEST_WAIT.max(shortest))

@@ -1,99 +1,184 @@
-//! Carries out one step: branch, pull request, labels, assignee, approval. In this order, each found before it is made.
+//! Carries out one step: pull request, labels, assignee, approval, each found before it is made. What git has to do is done by then,
+//! together with the other steps of the batch.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use lockflight_fleet::worker::{Done, Failure};
-use lockflight_fleet::{LockGuard as _, RepoLock};
+use lockflight_fleet::{RepoLock, failpoint};
+use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{
-    Approval, Assigned, CreatePullRequest, NewPullRequest, PullRequest, PullRequestState, RepoClient,
-    ReviewState,
+    Approval, Assigned, CreatePullRequest, NewPullRequest, PullRequest, PullRequestState, ReviewState,
 };
-use lockflight_git::{CommitSpec, Committed, Mirror, PushOutcome, RefUpdate};
+use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::change::Change;
-use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, Phase, PromoteV1};
-use lockflight_promotion::plan::{Step, Sync};
+use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, PromoteV1};
+use lockflight_promotion::plan::Step;
 use lockflight_promotion::text::marker::{self, Marker};
 use lockflight_promotion::text::{self, Links};
-use lockflight_promotion::{CommitOid, ErrorClass, MessageId, PrNumber};
+use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PrNumber, TreeOid};
 
-use crate::assess::{Assessment, assess};
+use crate::attempt::Attempt;
 use crate::{Executor, failed, outcome};
 
 /// The label of every promotion pull request, Telefonistka's.
 const LABEL: &str = "promotion";
 
-impl<L: RepoLock> Executor<L> {
+/// A look at the forge that is older than this is not relied on where something is opened.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// A step whose git work is done.
+#[derive(Debug)]
+pub(crate) struct Promotion<R> {
+    pub(crate) client: R,
+    pub(crate) attempt: Attempt,
+    pub(crate) found: Found,
+}
+
+/// How far a step is.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is over.
+    Over(Outcome),
+    /// It has an open pull request.
+    Open(Box<PullRequest>),
+    /// It has none, and its branch is like that.
+    Branch(Branch),
+    /// It had none, and another message of the batch is about the same branch.
+    Twin,
+}
+
+/// What became of a step's branch.
+#[derive(Debug)]
+pub(crate) enum Branch {
+    /// It points to our commit.
+    Ready(CommitOid),
+    /// It was there, with another commit than ours, which has that tree.
+    Taken { actual: CommitOid, ours: TreeOid },
+    /// There is nothing to promote (any more).
+    Carried,
+    /// People have to mend something first.
+    Stopped { reason: String, remedy: String },
+}
+
+impl Branch {
+    /// A branch that people made, or moved.
+    pub(crate) fn taken(branch: &BranchName) -> Self {
+        Self::Stopped {
+            reason: format!(
+                "the branch {branch} has commits that Lockflight did not make; they are left as they are"
+            ),
+            remedy: "open a pull request from that branch by hand, or delete the branch and press Redeliver on the \
+                     webhook delivery of this pull request's merge"
+                .to_owned(),
+        }
+    }
+}
+
+/// What the forge has of a step.
+pub(crate) enum Look {
+    /// A pull request, in whatever state.
+    Found(Found),
+    /// Nothing: it needs a branch.
+    Nothing,
+}
+
+impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
+    /// Looks for the step's pull request.
+    pub(crate) async fn look_for_pull_request(
+        &self,
+        client: &F::Repository,
+        promote: &PromoteV1,
+    ) -> Result<Look, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let mut known = client.find_pull_requests(&step.branch).await?;
+        known.retain(|known| is_of(known, change, step));
+        let over = |outcome| Ok(Look::Found(Found::Over(outcome)));
+        if let Some(merged) = known.iter().find(|known| known.merged) {
+            let (step, number) = (step.id.clone(), merged.number);
+            return over(Outcome::Merged { step, number });
+        }
+        if let Some(open) = known.iter().find(|known| known.state == PullRequestState::Open) {
+            return Ok(Look::Found(Found::Open(Box::new(open.clone()))));
+        }
+        if let Some(closed) = known.first() {
+            let (step, number) = (step.id.clone(), closed.number);
+            tracing::info!(
+                pr.number = %number, "pull request {number} was closed by a person; it is not opened again",
+            );
+            return over(Outcome::Declined { step, number });
+        }
+        Ok(Look::Nothing)
+    }
+
     pub(crate) async fn promote(
         &self,
         envelope: &Envelope,
         promote: &PromoteV1,
-        guard: &L::Guard,
+        promotion: Promotion<F::Repository>,
     ) -> Result<Done, Failure> {
         let (change, step) = (&promote.change, &promote.step);
-        let mut attempt = Attempt::start();
-        let client = self.forge.repository(&change.repo).await?;
-
-        let mut known = client.find_pull_requests(&step.branch).await?;
-        known.retain(|known| is_of(known, change, step));
-        attempt.end("look");
-        if let Some(merged) = known.iter().find(|known| known.merged) {
-            let number = merged.number;
-            return Ok(done(
-                envelope,
-                Outcome::Merged {
-                    step: step.id.clone(),
-                    number,
-                },
-            ));
-        }
-        let open = known.iter().find(|known| known.state == PullRequestState::Open);
-        if open.is_none()
-            && let Some(closed) = known.first()
-        {
-            tracing::info!(
-                pr.number = %closed.number,
-                "pull request {} was closed by a person; it is not opened again", closed.number,
-            );
-            return Ok(done(
-                envelope,
-                Outcome::Declined {
-                    step: step.id.clone(),
-                    number: closed.number,
-                },
-            ));
+        let Promotion {
+            client,
+            mut attempt,
+            mut found,
+        } = promotion;
+        attempt.end("turn");
+        let opens = matches!(found, Found::Branch(Branch::Ready(_) | Branch::Taken { .. }));
+        let is_stale = opens && attempt.age() > FRESH;
+        if is_stale || matches!(found, Found::Twin) {
+            // The others of the batch were done in the meantime, and perhaps this one by somebody else.
+            if let Look::Found(now) = self.look_for_pull_request(&client, promote).await? {
+                found = now;
+            }
+            attempt.end("look");
         }
 
         let mut follow = Vec::new();
-        let (pull_request, adopted) = if let Some(open) = open {
-            (open.clone(), true)
-        } else {
-            let mirror = self.mirror(&client).await?;
-            match self.branch(&mirror, promote, guard, &mut attempt).await? {
-                Branch::Ready(commit) => {
-                    let (step, branch) = (step.id.clone(), step.branch.clone());
-                    follow.push(outcome(envelope, Outcome::BranchPushed { step, branch, commit }));
-                }
-                Branch::Carried => {
-                    return Ok(done(
-                        envelope,
-                        Outcome::NoChange {
-                            step: step.id.clone(),
-                        },
-                    ));
-                }
-                Branch::Stopped { reason, remedy } => return Ok(stopped(envelope, promote, reason, remedy)),
+        // The commit that we have just made and put there, so that there is nothing to find out about it.
+        let mut ours = None;
+        let (pull_request, adopted) = match found {
+            Found::Over(over) => return Ok(done(envelope, over)),
+            Found::Open(pull_request) => (*pull_request, true),
+            Found::Twin => {
+                let reason = "an equal message of the same batch did not get its pull request";
+                return Err(Failure::new(ErrorClass::Retry, reason));
             }
-            let Some(opened) = self.open(&client, promote, &mut attempt).await? else {
-                return Ok(done(
+            Found::Branch(branch) => {
+                let no_change = || {
+                    let step = step.id.clone();
+                    Ok(done(envelope, Outcome::NoChange { step }))
+                };
+                if let Branch::Ready(commit) = &branch {
+                    ours = Some(commit.clone());
+                }
+                let commit = match self.proven(&client, promote, branch).await? {
+                    Branch::Ready(commit) => commit,
+                    Branch::Carried => return no_change(),
+                    Branch::Taken { .. } => {
+                        return Err(Failure::new(ErrorClass::Bug, "a branch was not judged"));
+                    }
+                    Branch::Stopped { reason, remedy } => {
+                        return Ok(stopped(envelope, promote, reason, remedy));
+                    }
+                };
+                let (id, branch) = (step.id.clone(), step.branch.clone());
+                follow.push(outcome(
                     envelope,
-                    Outcome::NoChange {
-                        step: step.id.clone(),
+                    Outcome::BranchPushed {
+                        step: id,
+                        branch,
+                        commit,
                     },
                 ));
-            };
-            opened
+                let Some(opened) = self.open(&client, promote, &mut attempt).await? else {
+                    return no_change();
+                };
+                opened
+            }
         };
+        failpoint::reached("executor.labelling");
         forgiving(decorate(&client, promote, &pull_request).await)?;
+        failpoint::reached("executor.labelled");
         attempt.end("labels");
         let opened = Outcome::PullRequestOpened {
             step: step.id.clone(),
@@ -102,10 +187,13 @@ impl<L: RepoLock> Executor<L> {
             source: change.number,
             adopted,
             rest_calls: client.calls(),
-            phases: attempt.phases,
+            phases: attempt.into_phases(),
         };
         follow.push(outcome(envelope, opened));
-        if (promote.approve || step.auto_merge) && !self.is_ours(&client, promote, &pull_request).await? {
+        if (promote.approve || step.auto_merge)
+            && ours.as_ref() != Some(&pull_request.head)
+            && !self.is_ours(&client, promote, &pull_request).await?
+        {
             // Approvals are no more than a favour; that a merge was promised and does not come is told.
             let told = left_to_people(envelope, promote, pull_request.number);
             follow.extend(step.auto_merge.then_some(told));
@@ -128,90 +216,29 @@ impl<L: RepoLock> Executor<L> {
         Ok(Done::Ack(follow))
     }
 
-    /// Makes the step's commit, and has the branch point to it.
-    async fn branch(
+    /// A branch that is ready, or can't be: one that was there already is looked at.
+    async fn proven(
         &self,
-        mirror: &Mirror,
+        client: &F::Repository,
         promote: &PromoteV1,
-        guard: &L::Guard,
-        attempt: &mut Attempt,
+        branch: Branch,
     ) -> Result<Branch, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
-        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
-            return Ok(Branch::Stopped {
-                reason: format!("the branch {} is gone", change.branch),
-                remedy: "bring it back, or leave the promotion as it is".to_owned(),
-            });
+        let Branch::Taken { actual, ours } = branch else {
+            return Ok(branch);
         };
-        mirror.fetch(&change.branch, &change.merged_as).await?;
-        attempt.end("refresh");
-        let open = match assess(mirror, change, step, &head).await? {
-            Assessment::Needed(open) => open,
-            Assessment::Carried => return Ok(Branch::Carried),
-            Assessment::Unsafe { reason } => {
-                let remedy = "take it out of the component, and merge that".to_owned();
-                return Ok(Branch::Stopped { reason, remedy });
-            }
-        };
-        let committed = mirror.commit(self.commit_spec(promote, &open)).await?;
-        attempt.end("commit");
-        if !committed.changed {
-            return Ok(Branch::Carried);
-        }
-        let branch = step.branch.clone();
-        let update = RefUpdate {
-            branch,
-            expected: None,
-            new: Some(committed.oid.clone()),
-        };
-        let mut outcomes = mirror.push(guard.lease(), &[update]).await?;
-        attempt.end("push");
-        match outcomes.pop() {
-            Some(PushOutcome::Pushed | PushOutcome::AlreadyThere) => Ok(Branch::Ready(committed.oid)),
-            // An earlier attempt made it, when less of the step was carried already, or from a message that named something otherwise.
-            Some(PushOutcome::Moved { actual: Some(actual) })
-                if self.is_alike(mirror, promote, &actual, &committed).await? =>
-            {
-                Ok(Branch::Ready(actual))
-            }
-            Some(PushOutcome::Moved { .. }) => Ok(Branch::Stopped {
-                reason: format!(
-                    "the branch {} has commits that Lockflight did not make; they are left as they are",
-                    step.branch
-                ),
-                remedy: "open a pull request from that branch by hand, or delete the branch and press Redeliver on the \
-                         webhook delivery of this pull request's merge"
-                    .to_owned(),
-            }),
-            Some(PushOutcome::Refused { reason }) => Ok(Branch::Stopped {
-                reason: format!("the branch {} was refused: {reason}", step.branch),
-                remedy: "allow Lockflight to create branches below promotions/ in the rules of this repository".to_owned(),
-            }),
-            None => Err(Failure::new(ErrorClass::Bug, "the push told nothing of its branch")),
-        }
-    }
-
-    /// The step's commit, for those of its parts that are open. Beside which parts those are, it is a function of the message alone, so
-    /// that doing it again yields the same object id.
-    fn commit_spec(&self, promote: &PromoteV1, open: &[Sync]) -> CommitSpec {
-        let (change, step) = (&promote.change, &promote.step);
-        CommitSpec {
-            parent: change.merged_as.clone(),
-            edits: open
-                .iter()
-                .map(|sync| (sync.to.clone(), sync.tree.clone()))
-                .collect(),
-            message: text::commit::message(change, step),
-            author: self.config.author.clone(),
-            when: change.committed_at,
-        }
+        let mirror = self.mirror(client).await?;
+        Ok(if self.is_alike(&mirror, promote, &actual, &ours).await? {
+            Branch::Ready(actual)
+        } else {
+            Branch::taken(&promote.step.branch)
+        })
     }
 
     /// Opens the pull request, or takes the one that someone else has opened in the meantime; the flag tells which. None if there is
     /// nothing to merge.
     async fn open(
         &self,
-        client: &RepoClient,
+        client: &F::Repository,
         promote: &PromoteV1,
         attempt: &mut Attempt,
     ) -> Result<Option<(PullRequest, bool)>, Failure> {
@@ -224,7 +251,9 @@ impl<L: RepoLock> Executor<L> {
             head: step.branch.clone(),
             base: change.branch.clone(),
         };
+        failpoint::reached("executor.opening");
         let created = client.create_pull_request(&new).await?;
+        failpoint::reached("executor.opened");
         attempt.end("open");
         match created {
             CreatePullRequest::Created(pull_request) => {
@@ -251,60 +280,6 @@ impl<L: RepoLock> Executor<L> {
         }
     }
 
-    /// Whether the commit that the step's branch points to does what ours would: from the same parent to the same tree.
-    async fn is_alike(
-        &self,
-        mirror: &Mirror,
-        promote: &PromoteV1,
-        actual: &CommitOid,
-        ours: &Committed,
-    ) -> Result<bool, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
-        if mirror.fetch_branch(&step.branch).await?.as_ref() != Some(actual) {
-            return Ok(false);
-        }
-        let found = mirror.commit_info(actual).await?;
-        let whole = mirror.commit(self.commit_spec(promote, &step.sync)).await?;
-        Ok(found.parents == [change.merged_as.clone()]
-            && (found.tree == ours.tree || found.tree == whole.tree))
-    }
-
-    /// Whether a commit holds all parts of the step, also those that are carried by now.
-    pub(crate) async fn is_whole(
-        &self,
-        mirror: &Mirror,
-        promote: &PromoteV1,
-        commit: &CommitOid,
-    ) -> Result<bool, Failure> {
-        Ok(mirror
-            .commit(self.commit_spec(promote, &promote.step.sync))
-            .await?
-            .oid
-            == *commit)
-    }
-
-    /// Whether the head of a pull request is a commit that this step makes: with all of its parts, or with those that are open now.
-    async fn is_ours(
-        &self,
-        client: &RepoClient,
-        promote: &PromoteV1,
-        pull_request: &PullRequest,
-    ) -> Result<bool, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
-        let mirror = self.mirror(client).await?;
-        mirror.fetch(&change.branch, &change.merged_as).await?;
-        if self.is_whole(&mirror, promote, &pull_request.head).await? {
-            return Ok(true);
-        }
-        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
-            return Ok(false);
-        };
-        let Assessment::Needed(open) = assess(&mirror, change, step, &head).await? else {
-            return Ok(false);
-        };
-        Ok(mirror.commit(self.commit_spec(promote, &open)).await?.oid == pull_request.head)
-    }
-
     /// Has the second identity approve the head of the pull request, which is the commit that we made.
     async fn approve(&self, promote: &PromoteV1, pull_request: &PullRequest) -> Result<(), Failure> {
         let Some(approver) = &self.approver else {
@@ -325,10 +300,12 @@ impl<L: RepoLock> Executor<L> {
             return Ok(());
         }
         let body = "Approved by policy (autoApprovePromotionPrs).";
-        match client
+        failpoint::reached("executor.approving");
+        let approval = client
             .approve(pull_request.number, &pull_request.head, body)
-            .await?
-        {
+            .await?;
+        failpoint::reached("executor.approved");
+        match approval {
             Approval::Given(_) => {}
             Approval::OwnPullRequest => tracing::warn!(
                 pr.number = %pull_request.number,
@@ -381,7 +358,7 @@ pub(crate) fn is_of(pull_request: &PullRequest, change: &Change, step: &Step) ->
 
 /// Adds what label and assignee are missing. That an author can't be assigned stops nothing.
 async fn decorate(
-    client: &RepoClient,
+    client: &impl RepositoryPort,
     promote: &PromoteV1,
     pull_request: &PullRequest,
 ) -> Result<(), Failure> {
@@ -405,15 +382,6 @@ async fn decorate(
     Ok(())
 }
 
-enum Branch {
-    /// It points to our commit.
-    Ready(CommitOid),
-    /// There is nothing to promote (any more).
-    Carried,
-    /// People have to mend something first.
-    Stopped { reason: String, remedy: String },
-}
-
 fn done(envelope: &Envelope, what: Outcome) -> Done {
     Done::Ack(vec![outcome(envelope, what)])
 }
@@ -423,28 +391,4 @@ fn stopped(envelope: &Envelope, promote: &PromoteV1, reason: String, remedy: Str
     let told = failed(envelope, promote, &reason, &remedy);
     let number = promote.change.number;
     Done::Ack(vec![told, outcome(envelope, Outcome::Stopped { number, reason })])
-}
-
-/// The times of one attempt's parts.
-struct Attempt {
-    since: Instant,
-    phases: Vec<Phase>,
-}
-
-impl Attempt {
-    fn start() -> Self {
-        Self {
-            since: Instant::now(),
-            phases: Vec::new(),
-        }
-    }
-
-    fn end(&mut self, name: &str) {
-        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.phases.push(Phase {
-            name: name.to_owned(),
-            ms,
-        });
-        self.since = Instant::now();
-    }
 }

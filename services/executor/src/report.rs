@@ -1,25 +1,28 @@
 //! Tells people about a change, on its own pull request: one status, and a comment only where there is something to do.
 
-use lockflight_fleet::RepoLock;
 use lockflight_fleet::worker::{Done, Failure};
-use lockflight_forge::{PullRequest, PullRequestState, RepoClient, Status, StatusState};
+use lockflight_fleet::{Clock, LockGuard, RepoLock, failpoint};
+use lockflight_forge::port::{ForgePort, RepositoryPort};
+use lockflight_forge::{PullRequest, PullRequestState, Status, StatusState};
+use lockflight_git::port::{MirrorPort as _, MirrorsPort};
 use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Envelope, Outcome, Report, ReportV1};
 use lockflight_promotion::plan::Step;
 use lockflight_promotion::text::comment::{self, CommentKind};
 use lockflight_promotion::text::status;
-use lockflight_promotion::{ErrorClass, PrNumber};
+use lockflight_promotion::{CommitOid, ErrorClass, Login, PrNumber};
 
 use crate::assess::{Assessment, assess};
 use crate::promote::is_of;
 use crate::{Executor, outcome};
 
-impl<L: RepoLock> Executor<L> {
+impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     pub(crate) async fn report(
         &self,
         envelope: &Envelope,
         report: &ReportV1,
         attempt: u32,
+        head: Option<CommitOid>,
     ) -> Result<Done, Failure> {
         let change = &report.change;
         let client = self.forge.repository(&change.repo).await?;
@@ -42,7 +45,7 @@ impl<L: RepoLock> Executor<L> {
                 said = Some((kind, comment));
                 (StatusState::Failure, summary.clone())
             }
-            Report::Steps { steps, .. } => match self.progress(&client, change, steps).await? {
+            Report::Steps { steps, .. } => match self.progress(&client, change, steps, head).await? {
                 Progress::Settled(sentence) => (StatusState::Success, sentence),
                 Progress::Stopped => return Ok(Done::Ack(Vec::new())),
                 Progress::Missing(missing) if attempt + 1 < self.config.max_attempts => {
@@ -74,12 +77,14 @@ impl<L: RepoLock> Executor<L> {
         Ok(Done::Ack(vec![outcome(envelope, reported)]))
     }
 
-    /// How far the steps of a plan are, derived from the forge and from git alone.
+    /// How far the steps of a plan are, derived from the forge and from git alone. `head` is where the change's branch is, if the
+    /// batch has fetched it.
     async fn progress(
         &self,
-        client: &RepoClient,
+        client: &F::Repository,
         change: &Change,
         steps: &[Step],
+        head: Option<CommitOid>,
     ) -> Result<Progress, Failure> {
         // One list tells of nearly all; a step that is older than what it holds is asked for by itself.
         let recent = client.recent_pull_requests().await?;
@@ -103,7 +108,11 @@ impl<L: RepoLock> Executor<L> {
         if !unopened.is_empty() {
             // Those without a pull request may need none, or be unable to have one.
             let mirror = self.mirror(client).await?;
-            let Some(head) = mirror.fetch_branch(&change.branch).await? else {
+            let head = match head {
+                Some(head) => Some(head),
+                None => mirror.fetch_branch(&change.branch).await?,
+            };
+            let Some(head) = head else {
                 return Ok(Progress::Missing(unopened.len()));
             };
             mirror.fetch(&change.branch, &change.merged_as).await?;
@@ -124,16 +133,33 @@ impl<L: RepoLock> Executor<L> {
     }
 
     /// Has exactly one comment of `kind` on the change's pull request, with this text.
+    ///
+    /// Nothing but the lock keeps another worker from writing it as well between our look and our writing.
     async fn say(
         &self,
-        client: &RepoClient,
+        client: &F::Repository,
+        change: &Change,
+        kind: CommentKind<'_>,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let us = self.forge.identity().await?.login;
+        let guard = self.lock.acquire(change.repo.id).await?;
+        let said = self.say_locked(client, &guard, us, change, kind, text).await;
+        crate::release(guard).await;
+        said
+    }
+
+    async fn say_locked(
+        &self,
+        client: &F::Repository,
+        guard: &L::Guard,
+        us: Login,
         change: &Change,
         kind: CommentKind<'_>,
         text: &str,
     ) -> Result<(), Failure> {
         let (repo, number) = (change.repo.id, change.number);
         let body = comment::wrap(&self.config.marker_key, repo, number, kind, text);
-        let us = self.forge.identity().await?.login;
         let ours: Vec<_> = client
             .comments(number)
             .await?
@@ -143,8 +169,12 @@ impl<L: RepoLock> Executor<L> {
         let bodies = ours.iter().map(|comment| comment.body.as_str());
         let found = comment::find(&self.config.marker_keys(), repo, number, kind, bodies)
             .and_then(|place| ours.get(place));
+        if found.is_some_and(|comment| comment.body == body) {
+            return Ok(());
+        }
+        failpoint::reached("executor.commenting");
+        check(guard, change, &self.clock)?;
         match found {
-            Some(comment) if comment.body == body => {}
             Some(comment) => {
                 if client.update_comment(comment.id, &body).await?.is_none() {
                     let reason = "our comment was deleted while it was being updated";
@@ -155,13 +185,22 @@ impl<L: RepoLock> Executor<L> {
                 client.create_comment(number, &body).await?;
             }
         }
+        failpoint::reached("executor.commented");
         Ok(())
     }
 }
 
+/// Checks that the lock is still held: what was looked at under a lock that is gone may have changed.
+fn check(guard: &impl LockGuard, change: &Change, clock: &Clock) -> Result<(), Failure> {
+    guard
+        .lease()
+        .check(change.repo.id, clock.instant())
+        .map_err(|error| Failure::of(ErrorClass::Retry, &error))
+}
+
 /// Sets our status on the head of the change's pull request, unless it is what stands there.
 async fn set_status(
-    client: &RepoClient,
+    client: &impl RepositoryPort,
     change: &Change,
     state: StatusState,
     description: &str,
@@ -176,7 +215,9 @@ async fn set_status(
         description: description.to_owned(),
         target_url: None,
     };
+    failpoint::reached("executor.setting_status");
     client.set_status(&change.head, &status).await?;
+    failpoint::reached("executor.status_set");
     Ok(())
 }
 

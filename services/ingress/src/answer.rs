@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use lockflight_promotion::DeliveryId;
+use lockflight_promotion::{DeliveryId, telemetry};
 use serde::Serialize;
 use tracing::{debug, info, warn};
 
@@ -18,6 +18,8 @@ const UNAVAILABLE: &str = "unavailable";
 pub(crate) struct Answer {
     code: StatusCode,
     retry_after_s: Option<u16>,
+    /// The event, as a metric may have it; none before it is known.
+    event: Option<&'static str>,
     reply: Reply,
 }
 
@@ -35,6 +37,7 @@ impl Answer {
         Self {
             code,
             retry_after_s: None,
+            event: None,
             reply: Reply {
                 status,
                 delivery: None,
@@ -94,6 +97,29 @@ impl Answer {
     pub(crate) fn wrong_method() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "refused")
             .saying("GitHub sends webhooks to this address by POST")
+    }
+
+    pub(crate) fn of_event(mut self, event: &str) -> Self {
+        self.event = Some(telemetry::event(event));
+        self
+    }
+
+    /// The event, for metrics: `none` for what was refused before it was known.
+    pub(crate) fn event(&self) -> &'static str {
+        self.event.unwrap_or("none")
+    }
+
+    /// How it ended, for metrics.
+    pub(crate) fn result(&self) -> &'static str {
+        if self.code == StatusCode::UNAUTHORIZED {
+            return "bad_signature";
+        }
+        self.reply.status
+    }
+
+    /// The HTTP status.
+    pub(crate) fn code(&self) -> StatusCode {
+        self.code
     }
 
     pub(crate) fn about(mut self, delivery: DeliveryId) -> Self {

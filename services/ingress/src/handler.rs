@@ -1,27 +1,30 @@
 //! One delivery, from its first byte to the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use http::HeaderMap;
 use http::request::Parts;
-use lockflight_fleet::Queue;
+use lockflight_fleet::{Queue, failpoint, trace};
 use lockflight_promotion::change::Repository;
 use lockflight_promotion::message::{
     Body as Message, DeliveryV1, ENVELOPE_VERSION, Envelope, PullRequestHint,
 };
+use lockflight_promotion::telemetry::{self, attribute};
 use lockflight_promotion::{InvalidId, MessageId, TraceParent};
 use lockflight_runtime::{panics, trace_context};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Span, error, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::IngressConfig;
 use crate::answer::Answer;
 use crate::body::Bodies;
+use crate::measure;
 use crate::payload::{self, Claimed, Meaning};
 use crate::signature::{Keys, Signature};
 
@@ -53,19 +56,27 @@ pub(crate) async fn wrong_method() -> Answer {
 
 /// Answers a POST.
 pub(crate) async fn deliver<Q: Queue>(State(ingress): State<Arc<Ingress<Q>>>, request: Request) -> Answer {
-    // A trace begins here: anybody can send trace headers, so those that came are not looked at.
-    let trace = trace_context::new_trace();
+    let began = Instant::now();
+    let route = request.uri().path().to_owned();
     let span = info_span!(
         "webhook",
-        trace_id = trace_context::trace_id(&trace),
+        otel.name = telemetry::span::webhook(&route),
+        otel.kind = "server",
+        trace_id = Empty,
         delivery.id = Empty,
         event = Empty,
         repo = Empty,
         bytes = Empty,
     );
+    // A trace begins here: anybody can send trace headers, so those that came are not looked at.
+    trace::begin(&span);
+    let context = trace::of(&span).unwrap_or_else(trace_context::new_trace);
+    span.record("trace_id", trace_context::trace_id(&context));
+    span.set_attribute(attribute::HTTP_REQUEST_METHOD, "POST");
+    span.set_attribute(attribute::HTTP_ROUTE, route);
     async {
         let (head, body) = request.into_parts();
-        let answer = match panics::catch(ingress.answer(&head, body, trace)).await {
+        let answer = match panics::catch(ingress.answer(&head, body, context)).await {
             Ok(Ok(answer) | Err(answer)) => answer,
             Err(panicked) => {
                 error!(panic = %panicked.message, "a delivery met a mistake of ours");
@@ -73,6 +84,7 @@ pub(crate) async fn deliver<Q: Queue>(State(ingress): State<Arc<Ingress<Q>>>, re
             }
         };
         answer.log();
+        measure::answered(&answer, began.elapsed());
         answer
     }
     .instrument(span)
@@ -99,13 +111,17 @@ impl<Q> Ingress<Q> {
         let claimed = Claimed::find(headers)?;
         span.record("delivery.id", display(&claimed.delivery));
         span.record("event", claimed.event.as_str());
+        span.set_attribute(attribute::DELIVERY_ID, claimed.delivery.as_str().to_owned());
+        span.set_attribute(attribute::EVENT, telemetry::event(&claimed.event));
         match payload::read(&claimed.event, claimed.encoding, raw) {
             Ok(meaning) => Ok(Examined {
                 claimed,
                 meaning,
                 body_sha256: format!("{:x}", Sha256::digest(raw)),
             }),
-            Err(unreadable) => Err(Answer::from(unreadable).about(claimed.delivery)),
+            Err(unreadable) => Err(Answer::from(unreadable)
+                .of_event(&claimed.event)
+                .about(claimed.delivery)),
         }
     }
 }
@@ -124,6 +140,8 @@ impl<Q: Queue> Ingress<Q> {
         let received = self.bodies.read(body).await?;
         let span = Span::current();
         span.record("bytes", received.bytes.len());
+        let bytes = i64::try_from(received.bytes.len()).unwrap_or(i64::MAX);
+        span.set_attribute(attribute::HTTP_REQUEST_BODY_SIZE, bytes);
         // A hash over 25 MB would hold up the other tasks of its thread.
         let (ingress, headers, inner) = (Arc::clone(self), head.headers.clone(), span.clone());
         let examined = lockflight_runtime::blocking(move || {
@@ -135,13 +153,15 @@ impl<Q: Queue> Ingress<Q> {
             body_sha256,
         } = examined.await?;
         let delivery = claimed.delivery.clone();
+        let event = claimed.event.clone();
         let answer = match meaning {
             Meaning::Ping => Answer::pong(),
             Meaning::Nothing(reason) => Answer::ignored(reason),
             Meaning::Merged { repo, hint } => {
                 span.record("repo", display(&repo.name));
+                span.set_attribute(attribute::VCS_REPOSITORY_NAME, repo.name.to_string());
                 match envelope(claimed, repo, hint, body_sha256, trace) {
-                    Ok(envelope) => self.publish(&envelope).await,
+                    Ok(envelope) => self.publish(envelope).await,
                     Err(odd) => {
                         error!(error = %odd, "delivery {delivery} has no message id");
                         Answer::broken()
@@ -149,14 +169,21 @@ impl<Q: Queue> Ingress<Q> {
                 }
             }
         };
-        Ok(answer.about(delivery))
+        Ok(answer.of_event(&event).about(delivery))
     }
 
-    async fn publish(&self, envelope: &Envelope) -> Answer {
-        let confirmed = self.queue.publish(std::slice::from_ref(envelope));
+    async fn publish(&self, mut envelope: Envelope) -> Answer {
+        let publishing = trace::publishing(Q::SYSTEM, std::slice::from_mut(&mut envelope));
+        failpoint::reached("ingress.publishing");
+        let confirmed = self.queue.publish(std::slice::from_ref(&envelope));
         match tokio::time::timeout(self.publish_timeout, confirmed).await {
-            Ok(Ok(())) => Answer::accepted(),
+            Ok(Ok(())) => {
+                failpoint::reached("ingress.published");
+                publishing.confirmed();
+                Answer::accepted()
+            }
             Ok(Err(failed)) => {
+                publishing.failed(&failed.to_string());
                 error!(
                     error = &failed as &(dyn std::error::Error + 'static),
                     "delivery {} is not known to be stored", envelope.delivery
@@ -164,6 +191,7 @@ impl<Q: Queue> Ingress<Q> {
                 Answer::unavailable()
             }
             Err(_late) => {
+                publishing.failed("the queue did not confirm in time");
                 error!(
                     "the queue did not confirm delivery {} within {:?}",
                     envelope.delivery, self.publish_timeout

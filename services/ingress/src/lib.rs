@@ -17,6 +17,7 @@ mod answer;
 mod body;
 mod config;
 mod handler;
+mod measure;
 mod payload;
 mod signature;
 

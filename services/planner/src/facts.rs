@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use lockflight_fleet::worker::Failure;
-use lockflight_forge::{AccountType, Forge, PullRequest, RepoClient};
-use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, Mirror, Mirrors, Remote};
+use lockflight_forge::port::{ForgePort, RepositoryPort};
+use lockflight_forge::{AccountType, PullRequest};
+use lockflight_git::port::{MirrorPort, MirrorsPort};
+use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, Remote};
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::message::Phase;
 use lockflight_promotion::plan::{Entry, Facts, reads};
@@ -41,8 +43,8 @@ pub(crate) enum Reading {
 
 /// Reads pull request `number`.
 pub(crate) async fn read(
-    forge: &Forge,
-    mirrors: &Mirrors,
+    forge: &impl ForgePort,
+    mirrors: &impl MirrorsPort,
     marker_keys: &[MarkerKey],
     repo: &Repository,
     number: PrNumber,
@@ -93,8 +95,8 @@ pub(crate) async fn read(
 
 /// Reads what git has of a merged pull request.
 async fn read_git(
-    mirrors: &Mirrors,
-    client: &RepoClient,
+    mirrors: &impl MirrorsPort,
+    client: &impl RepositoryPort,
     pull_request: &PullRequest,
     mut change: Change,
     mut phases: Phases,
@@ -230,7 +232,7 @@ fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequ
 /// The policy files of components: at the merge commit, or, where the change removed the component, at the commit before, so
 /// that removing a component does not also remove what keeps it from places.
 async fn read_component_policies(
-    mirror: &Mirror,
+    mirror: &impl MirrorPort,
     at: &CommitOid,
     before: Option<&CommitOid>,
     components: impl IntoIterator<Item = PathInRepo>,
@@ -258,7 +260,7 @@ async fn read_component_policies(
 
 /// A policy file's text; none if it is proven absent. What is no readable text is an error of the policy.
 async fn read_text(
-    mirror: &Mirror,
+    mirror: &impl MirrorPort,
     at: &CommitOid,
     path: &PathInRepo,
 ) -> Result<Result<Option<String>, PolicyErrors>, Failure> {
@@ -275,8 +277,8 @@ async fn read_text(
 /// The paths that the pull request changed, and the commit that stood before it. Git alone tells for most; where its history can be read
 /// in more than one way, the forge's complete list of files decides.
 async fn changed_paths(
-    mirror: &Mirror,
-    client: &RepoClient,
+    mirror: &impl MirrorPort,
+    client: &impl RepositoryPort,
     pull_request: &PullRequest,
     merged_as: &CommitOid,
 ) -> Result<(Vec<String>, Option<CommitOid>), Failure> {
@@ -310,7 +312,7 @@ async fn changed_paths(
     }
 }
 
-async fn ask(mirror: &Mirror, question: MergedPullRequest) -> Result<ChangedPaths, Failure> {
+async fn ask(mirror: &impl MirrorPort, question: MergedPullRequest) -> Result<ChangedPaths, Failure> {
     Ok(mirror.changed_paths(question).await?)
 }
 

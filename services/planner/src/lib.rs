@@ -11,9 +11,12 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Instant;
 
+use lockflight_fleet::failpoint;
 use lockflight_fleet::worker::{Done, Failure, Handler};
 use lockflight_forge::Forge;
+use lockflight_forge::port::ForgePort;
 use lockflight_git::Mirrors;
+use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::message::{Body, DeliveryV1, Envelope, Outcome, Phase};
 use lockflight_promotion::text::Links;
 use lockflight_promotion::text::marker::MarkerKey;
@@ -25,16 +28,16 @@ pub use crate::sweep::sweep;
 
 /// What a planner works with.
 #[derive(Clone, Debug)]
-pub struct Planner {
-    forge: Forge,
-    mirrors: Mirrors,
+pub struct Planner<F = Forge, G = Mirrors> {
+    forge: F,
+    mirrors: G,
     marker_keys: Arc<[MarkerKey]>,
 }
 
-impl Planner {
+impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
     /// A planner that reads through `forge` and `mirrors`, and believes lineage markers that were signed with one of the keys.
     #[must_use]
-    pub fn new(forge: Forge, mirrors: Mirrors, marker_keys: Vec<MarkerKey>) -> Self {
+    pub fn new(forge: F, mirrors: G, marker_keys: Vec<MarkerKey>) -> Self {
         Self {
             forge,
             mirrors,
@@ -89,12 +92,19 @@ impl Planner {
         };
         let mut follow = vec![reply::outcome(envelope, planned)];
         follow.extend(reply::messages(envelope, &facts.change, plan));
+        failpoint::reached("planner.planned");
         Ok(follow)
     }
 }
 
-impl Handler for Planner {
-    async fn handle(&self, envelope: &Envelope, _attempt: u32) -> Result<Done, Failure> {
+impl<F: ForgePort, G: MirrorsPort> Handler for Planner<F, G> {
+    type Prepared = ();
+
+    async fn prepare(&self, batch: &[&Envelope]) -> Vec<Result<(), Failure>> {
+        batch.iter().map(|_| Ok(())).collect()
+    }
+
+    async fn handle(&self, envelope: &Envelope, _attempt: u32, _prepared: ()) -> Result<Done, Failure> {
         let Body::Delivery(delivery) = &envelope.body else {
             return Err(Failure::new(
                 ErrorClass::Reject,

@@ -75,7 +75,13 @@ impl Ingress {
     }
 
     pub(crate) async fn take(&self) -> Envelope {
-        let delivery = self.fleet.receive(Work::Plan).await.unwrap().unwrap();
+        let delivery = self
+            .fleet
+            .receive(Work::Plan, 1)
+            .await
+            .unwrap()
+            .unwrap()
+            .remove(0);
         let envelope = delivery.envelope().clone();
         assert_eq!(delivery.ack(vec![]).await.unwrap(), Settled::Done);
         envelope

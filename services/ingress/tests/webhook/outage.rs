@@ -42,8 +42,8 @@ impl Queue for Faulty {
         }
     }
 
-    async fn receive(&self, work: Work) -> Result<Option<EmbeddedDelivery>, ReceiveError> {
-        self.inner.receive(work).await
+    async fn receive(&self, work: Work, most: usize) -> Result<Option<Vec<EmbeddedDelivery>>, ReceiveError> {
+        self.inner.receive(work, most).await
     }
 
     async fn depth(&self, work: Work) -> Result<Depth, InspectError> {

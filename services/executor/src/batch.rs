@@ -1,0 +1,331 @@
+//! Prepares a batch: the git work of all its steps, under one lock, with one fetch and one push.
+//!
+//! What can be settled by a look at the forge is, before anything waits for the lock. The others then share
+//! - one fetch of each branch that changes were merged into, and a second one where a merge commit has not come with the first;
+//! - one push of all branches, each with its own compare-and-swap. A branch that can't be moved costs its own step alone.
+//!
+//! When the lock is lost, all of it is given up at that very moment: the steps come again.
+
+use std::collections::BTreeMap;
+
+use lockflight_fleet::worker::Failure;
+use lockflight_fleet::{LockGuard as _, RepoLock, failpoint};
+use lockflight_forge::port::{ForgePort, RepositoryPort as _};
+use lockflight_git::port::{MirrorPort, MirrorsPort};
+use lockflight_git::{Committed, FetchError, PushOutcome, ReadError, RefUpdate};
+use lockflight_promotion::message::{Body, Envelope, PromoteV1};
+use lockflight_promotion::{BranchName, CommitOid, ErrorClass};
+
+use crate::Executor;
+use crate::assess::{Assessment, assess};
+use crate::attempt::Attempt;
+use crate::promote::{Branch, Found, Look, Promotion};
+
+/// What is known of a message before its turn comes.
+#[derive(Debug)]
+pub struct Prepared<R>(pub(crate) Stage<R>);
+
+#[derive(Debug)]
+pub(crate) enum Stage<R> {
+    /// A step, with all git work done.
+    Promote(Box<Promotion<R>>),
+    /// A report: where the branch of its change is, if the batch had to fetch that.
+    Report(Option<CommitOid>),
+    /// All of it is done when its turn comes.
+    Merge,
+}
+
+/// A step that needs a branch.
+struct Lane<'a, R> {
+    /// Its place in the batch.
+    place: usize,
+    promote: &'a PromoteV1,
+    client: R,
+    attempt: Attempt,
+}
+
+/// Where the branches that changes were merged into are.
+type Heads = BTreeMap<BranchName, Result<Option<CommitOid>, Failure>>;
+
+/// What the git work of a batch came to: for each of its lanes, in their order.
+struct Written {
+    branches: Vec<Result<Branch, Failure>>,
+    heads: Heads,
+}
+
+/// What a step needs of git.
+enum Made {
+    /// Nothing more.
+    Known(Branch),
+    /// A push of this commit.
+    Commit(Committed),
+}
+
+impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
+    pub(crate) async fn prepare_batch(
+        &self,
+        batch: &[&Envelope],
+    ) -> Vec<Result<Prepared<F::Repository>, Failure>> {
+        let mut prepared = Vec::with_capacity(batch.len());
+        let mut lanes: Vec<Lane<'_, F::Repository>> = Vec::new();
+        for (place, envelope) in batch.iter().enumerate() {
+            prepared.push(match &envelope.body {
+                Body::Promote(promote) => {
+                    let twin = lanes
+                        .iter()
+                        .any(|lane| lane.promote.step.branch == promote.step.branch);
+                    match self.look(promote, twin).await {
+                        Ok((client, attempt, Some(found))) => Ok(promotion(client, attempt, found)),
+                        Ok((client, attempt, None)) => {
+                            lanes.push(Lane {
+                                place,
+                                promote,
+                                client,
+                                attempt,
+                            });
+                            // Stands here until the git work is done.
+                            Err(Failure::new(ErrorClass::Bug, "a step was left out of its batch"))
+                        }
+                        Err(failure) => Err(failure),
+                    }
+                }
+                Body::Merge(_) => Ok(Prepared(Stage::Merge)),
+                Body::Report(_) => Ok(Prepared(Stage::Report(None))),
+                Body::Delivery(_) | Body::Outcome(_) => Err(Failure::new(
+                    ErrorClass::Reject,
+                    "an executor was handed a message that is neither a step nor a report",
+                )),
+            });
+        }
+        if lanes.is_empty() {
+            return prepared;
+        }
+        let Written { branches, heads } = match self.write(&mut lanes).await {
+            Ok(written) => written,
+            Err(failure) => Written {
+                branches: lanes.iter().map(|_| Err(same(&failure))).collect(),
+                heads: Heads::new(),
+            },
+        };
+        for (lane, branch) in lanes.into_iter().zip(branches) {
+            if let Some(place) = prepared.get_mut(lane.place) {
+                *place = branch.map(|branch| promotion(lane.client, lane.attempt, Found::Branch(branch)));
+            }
+        }
+        for (envelope, prepared) in batch.iter().zip(&mut prepared) {
+            if let (Body::Report(report), Ok(prepared)) = (&envelope.body, prepared)
+                && let Some(Ok(head)) = heads.get(&report.change.branch)
+            {
+                *prepared = Prepared(Stage::Report(head.clone()));
+            }
+        }
+        prepared
+    }
+
+    /// What the forge has of a step; none if it needs a branch. A twin is a step whose branch another message of the batch makes.
+    async fn look(
+        &self,
+        promote: &PromoteV1,
+        twin: bool,
+    ) -> Result<(F::Repository, Attempt, Option<Found>), Failure> {
+        let mut attempt = Attempt::start(&self.clock);
+        let client = self.forge.repository(&promote.change.repo).await?;
+        let found = match self.look_for_pull_request(&client, promote).await? {
+            Look::Found(found) => Some(found),
+            Look::Nothing => twin.then_some(Found::Twin),
+        };
+        attempt.end("look");
+        Ok((client, attempt, found))
+    }
+
+    /// Does the git work of the lanes under the lock, for as long as it is held.
+    async fn write(&self, lanes: &mut [Lane<'_, F::Repository>]) -> Result<Written, Failure> {
+        // The last one was planned last, and so knows a name that the repository has been given in the meantime.
+        let Some(newest) = lanes.last() else {
+            return Ok(Written {
+                branches: Vec::new(),
+                heads: Heads::new(),
+            });
+        };
+        let mirror = self.mirror(&newest.client).await?;
+        let guard = self.lock.acquire(newest.client.id()).await?;
+        for lane in &mut *lanes {
+            lane.attempt.end("lock");
+        }
+        let written = tokio::select! {
+            biased;
+            () = guard.lost() => Err(Failure::new(
+                ErrorClass::Retry,
+                "the lock of the repository was lost; what was not pushed by then is not",
+            )),
+            written = self.write_locked(&mirror, &guard, lanes) => Ok(written),
+        };
+        crate::release(guard).await;
+        written
+    }
+
+    async fn write_locked(
+        &self,
+        mirror: &G::Mirror,
+        guard: &L::Guard,
+        lanes: &mut [Lane<'_, F::Repository>],
+    ) -> Written {
+        let heads = refresh(mirror, lanes).await;
+        for lane in &mut *lanes {
+            lane.attempt.end("refresh");
+        }
+        let mut branches = Vec::with_capacity(lanes.len());
+        let mut commits = Vec::new();
+        let mut updates = Vec::new();
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            let made = self.make(mirror, lane.promote, &heads).await;
+            lane.attempt.end("commit");
+            branches.push(match made {
+                Ok(Made::Known(branch)) => Ok(branch),
+                Ok(Made::Commit(committed)) => {
+                    failpoint::reached("executor.committed");
+                    updates.push(RefUpdate {
+                        branch: lane.promote.step.branch.clone(),
+                        expected: None,
+                        new: Some(committed.oid.clone()),
+                    });
+                    commits.push((place, committed));
+                    // Stands here until it is pushed.
+                    Err(Failure::new(
+                        ErrorClass::Bug,
+                        "the push told nothing of its branch",
+                    ))
+                }
+                Err(failure) => Err(failure),
+            });
+        }
+        if updates.is_empty() {
+            return Written { branches, heads };
+        }
+        failpoint::reached("executor.pushing");
+        let outcomes: Vec<Result<PushOutcome, Failure>> = match mirror.push(guard.lease(), &updates).await {
+            Ok(outcomes) => {
+                failpoint::reached("executor.pushed");
+                outcomes.into_iter().map(Ok).collect()
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                updates.iter().map(|_| Err(same(&failure))).collect()
+            }
+        };
+        for ((place, committed), outcome) in commits.into_iter().zip(outcomes) {
+            if let (Some(branch), Some(lane)) = (branches.get_mut(place), lanes.get_mut(place)) {
+                *branch = outcome.map(|outcome| judged(&lane.promote.step.branch, outcome, committed));
+                lane.attempt.end("push");
+            }
+        }
+        Written { branches, heads }
+    }
+
+    /// Finds out what a step still has to do, and makes its commit.
+    async fn make(&self, mirror: &G::Mirror, promote: &PromoteV1, heads: &Heads) -> Result<Made, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let head = match heads.get(&change.branch) {
+            Some(Ok(Some(head))) => head,
+            Some(Ok(None)) => {
+                return Ok(Made::Known(Branch::Stopped {
+                    reason: format!("the branch {} is gone", change.branch),
+                    remedy: "bring it back, or leave the promotion as it is".to_owned(),
+                }));
+            }
+            Some(Err(failure)) => return Err(same(failure)),
+            None => return Err(Failure::new(ErrorClass::Bug, "a branch was not fetched")),
+        };
+        if !is_on(mirror, head, &change.merged_as).await? {
+            let (need, branch, head) = (change.merged_as.clone(), change.branch.clone(), head.clone());
+            return Err(FetchError::NotOnBranch { need, branch, head }.into());
+        }
+        let open = match assess(mirror, change, step, head).await? {
+            Assessment::Needed(open) => open,
+            Assessment::Carried => return Ok(Made::Known(Branch::Carried)),
+            Assessment::Unsafe { reason } => {
+                let remedy = "take it out of the component, and merge that".to_owned();
+                return Ok(Made::Known(Branch::Stopped { reason, remedy }));
+            }
+        };
+        let committed = mirror.commit(self.commit_spec(promote, &open)).await?;
+        Ok(if committed.changed {
+            Made::Commit(committed)
+        } else {
+            Made::Known(Branch::Carried)
+        })
+    }
+}
+
+/// Fetches each branch that the lanes' changes were merged into.
+async fn refresh<R>(mirror: &impl MirrorPort, lanes: &[Lane<'_, R>]) -> Heads {
+    let mut heads = Heads::new();
+    for lane in lanes {
+        let branch = &lane.promote.change.branch;
+        if !heads.contains_key(branch) {
+            let changes = lanes.iter().map(|lane| &lane.promote.change);
+            let needs = changes
+                .filter(|change| change.branch == *branch)
+                .map(|change| &change.merged_as);
+            let head = fetch(mirror, branch, needs.collect()).await;
+            heads.insert(branch.clone(), head);
+        }
+    }
+    heads
+}
+
+/// Fetches a branch, and once more if a commit that is needed has not come.
+async fn fetch(
+    mirror: &impl MirrorPort,
+    branch: &BranchName,
+    needs: Vec<&CommitOid>,
+) -> Result<Option<CommitOid>, Failure> {
+    let head = mirror.fetch_branch(branch).await?;
+    if let Some(head) = &head {
+        for need in needs {
+            // One that can't be read may be mended by the fetch, too.
+            if !matches!(is_on(mirror, head, need).await, Ok(true)) {
+                return Ok(mirror.fetch_branch(branch).await?);
+            }
+        }
+    }
+    Ok(head)
+}
+
+/// Whether a commit is here, and on the branch with that head.
+async fn is_on(mirror: &impl MirrorPort, head: &CommitOid, commit: &CommitOid) -> Result<bool, ReadError> {
+    match mirror.is_descendant(head, commit).await {
+        Err(ReadError::NotFetched(_)) => Ok(false),
+        answer => answer,
+    }
+}
+
+/// What a push made of a step's branch.
+fn judged(branch: &BranchName, outcome: PushOutcome, committed: Committed) -> Branch {
+    match outcome {
+        PushOutcome::Pushed | PushOutcome::AlreadyThere => Branch::Ready(committed.oid),
+        PushOutcome::Moved { actual: Some(actual) } => Branch::Taken {
+            actual,
+            ours: committed.tree,
+        },
+        PushOutcome::Moved { actual: None } => Branch::taken(branch),
+        PushOutcome::Refused { reason } => Branch::Stopped {
+            reason: format!("the branch {branch} was refused: {reason}"),
+            remedy: "allow Lockflight to create branches below promotions/ in the rules of this repository"
+                .to_owned(),
+        },
+    }
+}
+
+fn promotion<R>(client: R, attempt: Attempt, found: Found) -> Prepared<R> {
+    Prepared(Stage::Promote(Box::new(Promotion {
+        client,
+        attempt,
+        found,
+    })))
+}
+
+/// The same failure for another message.
+fn same(failure: &Failure) -> Failure {
+    Failure::new(failure.class, failure.reason.clone())
+}

@@ -1,0 +1,233 @@
+//! A forge in memory, as far as these tests need one: pull requests, comments and statuses of one repository.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use lockflight_forge::port::{ForgePort, RepositoryPort};
+use lockflight_forge::{
+    AccountType, Approval, Assigned, ChangedFile, Comment, CreatePullRequest, ForgeError, Identity,
+    MergeMethod, MergeOutcome, NewPullRequest, PullRequest, PullRequestState, RepoRef, Review, Status,
+};
+use lockflight_git::testing::{REPO, git_in};
+use lockflight_promotion::change::Repository;
+use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId};
+use secrecy::SecretString;
+
+use super::world::{login, oid, repository};
+
+#[derive(Clone, Debug)]
+pub(super) struct FakeForge {
+    state: Arc<Mutex<State>>,
+    /// Where git finds the repository.
+    url: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) pulls: Vec<PullRequest>,
+    pub(super) comments: Vec<Comment>,
+    pub(super) statuses: BTreeMap<CommitOid, Status>,
+}
+
+impl FakeForge {
+    pub(super) fn new(url: String) -> Self {
+        Self {
+            state: Arc::default(),
+            url,
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn head(&self, branch: &BranchName) -> CommitOid {
+        let reference = format!("refs/heads/{branch}");
+        let found = git_in(Path::new(&self.url), &["rev-parse", &reference], &[], b"");
+        CommitOid::parse(found).unwrap()
+    }
+
+    pub(super) fn branches(&self) -> Vec<String> {
+        let state = self.state();
+        state.pulls.iter().map(|pull| pull.head_branch.clone()).collect()
+    }
+}
+
+impl ForgePort for FakeForge {
+    type Repository = Self;
+
+    async fn repository(&self, _repository: &Repository) -> Result<Self, ForgeError> {
+        Ok(self.clone())
+    }
+
+    async fn identity(&self) -> Result<Identity, ForgeError> {
+        Ok(Identity {
+            login: login("lockflight[bot]"),
+            id: None,
+        })
+    }
+
+    fn web_url(&self) -> &'static str {
+        "https://github.example"
+    }
+}
+
+impl RepositoryPort for FakeForge {
+    fn id(&self) -> RepoId {
+        REPO
+    }
+
+    fn calls(&self) -> u32 {
+        0
+    }
+
+    fn git_url(&self) -> String {
+        self.url.clone()
+    }
+
+    async fn git_credentials(&self) -> Result<SecretString, ForgeError> {
+        Ok(SecretString::from("token"))
+    }
+
+    async fn pull_request(&self, number: PrNumber) -> Result<PullRequest, ForgeError> {
+        let found = self
+            .state()
+            .pulls
+            .iter()
+            .find(|pull| pull.number == number)
+            .cloned();
+        found.ok_or_else(|| panic!("there is no pull request {number}"))
+    }
+
+    async fn files(&self, _number: PrNumber) -> Result<Vec<ChangedFile>, ForgeError> {
+        unreachable!("an executor asks for no files")
+    }
+
+    async fn find_pull_requests(&self, head: &BranchName) -> Result<Vec<PullRequest>, ForgeError> {
+        let state = self.state();
+        let found = state
+            .pulls
+            .iter()
+            .rev()
+            .filter(|pull| pull.head_branch == head.as_str());
+        Ok(found.cloned().collect())
+    }
+
+    async fn recent_pull_requests(&self) -> Result<Vec<PullRequest>, ForgeError> {
+        Ok(self.state().pulls.iter().rev().cloned().collect())
+    }
+
+    async fn create_pull_request(&self, new: &NewPullRequest) -> Result<CreatePullRequest, ForgeError> {
+        let mut state = self.state();
+        let is_open = |pull: &PullRequest| {
+            pull.head_branch == new.head.as_str() && pull.state == PullRequestState::Open
+        };
+        if state.pulls.iter().any(is_open) {
+            return Ok(CreatePullRequest::AlreadyExists);
+        }
+        let number = 100 + state.pulls.len() as u64;
+        let repo = RepoRef {
+            id: REPO,
+            name: repository().name,
+            default_branch: "main".to_owned(),
+        };
+        let pull = PullRequest {
+            number: PrNumber::new(number),
+            node_id: format!("PR_{number}"),
+            html_url: format!("https://github.example/acme/gitops/pull/{number}"),
+            title: new.title.clone(),
+            body: new.body.clone(),
+            author: login("lockflight[bot]"),
+            author_type: AccountType::Bot,
+            state: PullRequestState::Open,
+            draft: false,
+            merged: false,
+            merged_at: None,
+            merge_commit: None,
+            head: self.head(&new.head),
+            head_branch: new.head.to_string(),
+            head_repo: Some(repo.clone()),
+            base_branch: new.base.clone(),
+            base: oid('b'),
+            base_repo: repo,
+            labels: ["promotion".to_owned()].into(),
+            assignees: vec![login("ann")],
+            commits: None,
+            changed_files: None,
+            mergeable: None,
+            mergeable_state: None,
+            created_at: 0,
+            updated_at: 0,
+        };
+        state.pulls.push(pull.clone());
+        Ok(CreatePullRequest::Created(Box::new(pull)))
+    }
+
+    async fn add_labels(&self, _number: PrNumber, _labels: &[String]) -> Result<(), ForgeError> {
+        Ok(())
+    }
+
+    async fn add_assignees(&self, _number: PrNumber, _assignees: &[Login]) -> Result<Assigned, ForgeError> {
+        Ok(Assigned::All)
+    }
+
+    async fn reviews(&self, _number: PrNumber) -> Result<Vec<Review>, ForgeError> {
+        unreachable!("nothing is approved here")
+    }
+
+    async fn approve(
+        &self,
+        _number: PrNumber,
+        _commit: &CommitOid,
+        _body: &str,
+    ) -> Result<Approval, ForgeError> {
+        unreachable!("nothing is approved here")
+    }
+
+    async fn merge(
+        &self,
+        _number: PrNumber,
+        _head: &CommitOid,
+        _method: MergeMethod,
+    ) -> Result<MergeOutcome, ForgeError> {
+        unreachable!("nothing is merged here")
+    }
+
+    async fn comments(&self, _number: PrNumber) -> Result<Vec<Comment>, ForgeError> {
+        Ok(self.state().comments.clone())
+    }
+
+    async fn create_comment(&self, _number: PrNumber, body: &str) -> Result<Comment, ForgeError> {
+        let mut state = self.state();
+        let comment = Comment {
+            id: state.comments.len() as u64,
+            node_id: String::new(),
+            author: login("lockflight[bot]"),
+            author_type: AccountType::Bot,
+            body: body.to_owned(),
+            html_url: String::new(),
+            created_at: 0,
+        };
+        state.comments.push(comment.clone());
+        Ok(comment)
+    }
+
+    async fn update_comment(&self, id: u64, body: &str) -> Result<Option<Comment>, ForgeError> {
+        let mut state = self.state();
+        let found = state.comments.iter_mut().find(|comment| comment.id == id);
+        Ok(found.map(|comment| {
+            body.clone_into(&mut comment.body);
+            comment.clone()
+        }))
+    }
+
+    async fn status(&self, commit: &CommitOid, _context: &str) -> Result<Option<Status>, ForgeError> {
+        Ok(self.state().statuses.get(commit).cloned())
+    }
+
+    async fn set_status(&self, commit: &CommitOid, status: &Status) -> Result<(), ForgeError> {
+        self.state().statuses.insert(commit.clone(), status.clone());
+        Ok(())
+    }
+}
