@@ -1,9 +1,11 @@
-//! One JSON object per event: `timestamp`, `level`, `target`, `message`, `spans`, then the fields of the spans around the event,
-//! outermost first, then those of the event itself. A later field replaces an earlier one of the same name; none replaces the first five.
+//! One JSON object per event: `timestamp`, `level`, `target`, `message`, `spans`, within a span that is traced `trace_id` and `span_id`,
+//! then the fields of the spans around the event, outermost first, then those of the event itself. A later field replaces an earlier
+//! one of the same name; none replaces the first seven.
 
 use std::fmt;
 use std::io::Write as _;
 
+use opentelemetry::trace::TraceContextExt as _;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -14,6 +16,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
+
+use super::text::is_instruction;
 
 /// Writes events as JSON lines.
 pub(super) struct JsonLines<W> {
@@ -63,7 +67,9 @@ impl Visit for Fields {
 
 impl Fields {
     fn set(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name().to_owned(), value);
+        if !is_instruction(field) {
+            self.0.insert(field.name().to_owned(), value);
+        }
     }
 }
 
@@ -114,6 +120,13 @@ where
             ("spans", spans.join(":").into()),
         ] {
             line.insert(key.to_owned(), value);
+        }
+        // The layer for OpenTelemetry attaches the context of each span that is entered.
+        let around = opentelemetry::Context::current();
+        let traced = around.span().span_context().clone();
+        if traced.is_valid() {
+            line.insert("trace_id".to_owned(), traced.trace_id().to_string().into());
+            line.insert("span_id".to_owned(), traced.span_id().to_string().into());
         }
         let mut text = Value::Object(line).to_string();
         text.push('\n');

@@ -32,7 +32,7 @@ impl<'w> MakeWriter<'w> for Buffer {
 fn logged(format: LogFormat, filter: Option<&str>, coloured: bool, work: impl FnOnce()) -> String {
     let buffer = Buffer::default();
     with_default(
-        subscriber(format, filter, coloured, buffer.clone()).unwrap(),
+        tracing_subscriber::registry().with(lines(format, filter, coloured, buffer.clone()).unwrap()),
         work,
     );
     let bytes = buffer.0.lock().unwrap().clone();
@@ -95,8 +95,72 @@ fn text_is_coloured_only_when_asked_and_the_filter_holds() {
 
 #[test]
 fn a_filter_that_is_none_is_refused() {
-    let refused = subscriber(LogFormat::Text, Some("info,=x=y"), false, io::sink)
+    let refused = lines(LogFormat::Text, Some("info,=x=y"), false, io::sink)
         .err()
         .unwrap();
     assert!(refused.to_string().contains("info,=x=y"), "{refused}");
+}
+
+#[test]
+fn log_lines_tell_the_trace_and_not_how_spans_are_exported() {
+    let providers = Providers::new(&Process::default(), &mut Settings::default());
+    let work = || {
+        let span = info_span!(
+            "webhook",
+            otel.name = "POST /webhook",
+            otel.kind = "server",
+            bytes = 5
+        );
+        let _span = span.enter();
+        info!("within");
+    };
+    let lines = |format| {
+        let buffer = Buffer::default();
+        let layers = [
+            providers.spans("0.0.0").boxed(),
+            lines(format, None, false, buffer.clone()).unwrap(),
+        ];
+        with_default(tracing_subscriber::registry().with(Vec::from(layers)), work);
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    };
+    let text = lines(LogFormat::Text);
+    assert!(text.contains("webhook{bytes=5}"), "{text}");
+    let line: serde_json::Value = serde_json::from_str(&lines(LogFormat::Json)).unwrap();
+    assert_eq!(line["trace_id"].as_str().unwrap().len(), 32, "{line}");
+    assert_eq!(line["span_id"].as_str().unwrap().len(), 16, "{line}");
+    assert_eq!(
+        (&line["bytes"], line.get("otel.name")),
+        (&5.into(), None),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_span_for_the_log_alone_is_no_part_of_a_trace() {
+    let providers = Providers::new(&Process::default(), &mut Settings::default());
+    let buffer = Buffer::default();
+    let layers = [
+        providers.spans("0.0.0").boxed(),
+        lines(LogFormat::Json, None, false, buffer.clone()).unwrap(),
+    ];
+    with_default(tracing_subscriber::registry().with(Vec::from(layers)), || {
+        let _task = info_span!("task", task = "ingress").entered();
+        info!("outside");
+        for _ in 0..2 {
+            let _webhook = info_span!("webhook").entered();
+            info!("inside");
+        }
+    });
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0].get("trace_id"), None, "{text}");
+    assert_ne!(lines[1]["trace_id"], lines[2]["trace_id"], "{text}");
+    assert_eq!(
+        (&lines[1]["task"], &lines[1]["spans"]),
+        (&"ingress".into(), &"task:webhook".into())
+    );
 }
