@@ -27,8 +27,22 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// A forge and all roles in one process on this machine, to see a change travel. Needs no server and no account.
     Sandbox(SandboxArgs),
-    /// Runs all roles in one process, against GitHub or an Enterprise Server.
-    Serve(ServeArgs),
+    /// Runs all roles in one process, against GitHub or an Enterprise Server. By itself, or over RabbitMQ and Redis.
+    Serve(RunArgs),
+    /// Runs the ingress alone: takes GitHub's webhooks and puts them onto RabbitMQ.
+    Ingress(RunArgs),
+    /// Runs a planner alone: makes promotion steps of merged changes.
+    Planner(RunArgs),
+    /// Runs an executor alone: writes git, opens and merges promotion pull requests.
+    Executor(RunArgs),
+    /// Declares the exchanges and queues of a fleet on RabbitMQ. Once, before its roles are started; doing it again changes nothing.
+    Topology(TopologyArgs),
+    /// Looks whether everything that Lockflight needs is there, and says how to mend what is not.
+    Doctor(DoctorArgs),
+    /// Lists what waits for a person, or puts it back on its queue.
+    Parked(ParkedArgs),
+    /// Asks a running Lockflight whether it is ready; the exit code tells.
+    Health(HealthArgs),
     /// Tells which promotion pull requests a change would lead to. Offline; writes nothing.
     Plan(PlanArgs),
     /// Checks policy files. Offline; exit code 4 when one is not valid.
@@ -64,8 +78,9 @@ pub(crate) struct SandboxArgs {
     pub(crate) data: Option<PathBuf>,
 }
 
+/// Where the configuration comes from.
 #[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
+pub(crate) struct ConfigArgs {
     /// The configuration file (TOML). Keys can also come from the environment: `LOCKFLIGHT_GITHUB__API_URL` is `github.api_url`.
     #[arg(long, value_name = "FILE", env = "LOCKFLIGHT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -74,9 +89,77 @@ pub(crate) struct ServeArgs {
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
 
+    /// RabbitMQ, as `amqp://user@host:port/vhost`, in place of `queue.url_file`. Without a password: every user of a machine can see
+    /// the flags of its processes.
+    #[arg(long, value_name = "URL", value_parser = without_password)]
+    pub(crate) queue: Option<String>,
+
+    /// Redis, as `redis://host:port/db`, in place of `locks.url_file`. Without a password, too.
+    #[arg(long, value_name = "URL", value_parser = without_password)]
+    pub(crate) locks: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
     /// Checks the configuration, and ends.
     #[arg(long)]
     pub(crate) check_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopologyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Only looks whether all of it is there; exit code 1 when it is not.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// How to print what was found.
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) output: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ParkedArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+
+    /// Puts these back on their queues, with no attempts counted. Mend their cause first.
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub(crate) release: Vec<String>,
+
+    /// Puts all of them back.
+    #[arg(long, conflicts_with = "release")]
+    pub(crate) release_all: bool,
+
+    /// How to print them.
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) output: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// What is asked.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/readyz")]
+    pub(crate) url: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For people.
+    Table,
+    /// `lockflight/v1`, for programs.
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -135,4 +218,52 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .ok_or_else(|| "expected KEY=VALUE, such as http.listen=127.0.0.1:8080".to_owned())
+}
+
+/// A URL of a server that may stand where everybody can read it.
+fn without_password(text: &str) -> Result<String, String> {
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = after_scheme.split('/').next().unwrap_or_default();
+    let Some((userinfo, _)) = authority.rsplit_once('@') else {
+        return Ok(text.to_owned());
+    };
+    match userinfo.split_once(':') {
+        // What RabbitMQ comes with, on loopback addresses only, is known to everybody.
+        None | Some(("guest", "guest")) => Ok(text.to_owned()),
+        Some(_) => Err(
+            "a password must not stand in a flag, since every user of this machine can see it; write the URL to a file, and set \
+             queue.url_file or locks.url_file to its path"
+                .to_owned(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_password_is_refused_in_a_flag() {
+        for fine in [
+            "amqp://127.0.0.1:5672",
+            "amqp://guest:guest@127.0.0.1:5672/%2f",
+            "amqps://lockflight@broker/prod",
+            "redis://cache:6379/0",
+        ] {
+            assert_eq!(without_password(fine).as_deref(), Ok(fine));
+        }
+        for bad in ["amqp://u:p@h", "redis://:p@h:6379", "amqp://u:a@b@h/x", "u:p@h"] {
+            let refused = without_password(bad).unwrap_err();
+            assert!(
+                refused.contains("url_file") && !refused.contains("p@"),
+                "{refused}"
+            );
+        }
+    }
 }

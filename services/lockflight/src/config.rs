@@ -1,11 +1,13 @@
-//! The configuration of `lockflight serve`. `docs/configuration.md` lists every key.
+//! The configuration of the roles. `docs/configuration.md` lists every key.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use lockflight_fleet::Schedule;
-use lockflight_fleet::embedded::EmbeddedOptions;
+use lockflight_fleet::amqp::{AmqpOptions, AmqpUri};
+use lockflight_fleet::embedded::{EmbeddedOptions, JournalLimits};
+use lockflight_fleet::redis::{KeyPrefix, RedisOptions, RedisUri};
 use lockflight_forge::{Auth, ForgeConfig, Permissions};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::{IngressConfig, WebhookConfig};
@@ -17,17 +19,19 @@ use lockflight_runtime::telemetry::LogConfig;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use crate::roles::RolesConfig;
+use crate::roles::{Backend, RoleSet, RolesConfig, WorkersConfig};
 
 /// All of it. Unknown keys are errors.
 #[derive(Debug, Deserialize)]
-pub(crate) struct ServeConfig {
+pub(crate) struct RolesToml {
     #[serde(default)]
     pub(crate) http: HttpConfig,
     #[serde(default)]
     pub(crate) log: LogConfig,
-    github: GithubConfig,
-    webhook: WebhookConfig,
+    /// Needed by planners and executors.
+    github: Option<GithubConfig>,
+    /// Needed by the ingress.
+    webhook: Option<WebhookConfig>,
     #[serde(default)]
     storage: StorageConfig,
     #[serde(default)]
@@ -35,7 +39,9 @@ pub(crate) struct ServeConfig {
     #[serde(default)]
     queue: QueueConfig,
     #[serde(default)]
-    workers: WorkersConfig,
+    locks: LocksConfig,
+    #[serde(default)]
+    workers: WorkersSection,
 }
 
 /// `[github]`: which forge, and as whom.
@@ -84,10 +90,22 @@ struct PromotionConfig {
     merge_poll: Duration,
 }
 
-/// `[queue]`: how failures are tried again.
+/// `[queue]`: which one, and how failures are tried again.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct QueueConfig {
+    /// RabbitMQ; none: a file of this process alone.
+    url: Option<Secret>,
+    /// What the names of exchanges and queues begin with.
+    prefix: String,
+    /// Over how many queues the steps are spread. The same for every process of a fleet.
+    partitions: u16,
+    /// The waits that there are queues for, shortest first; others are made up of these.
+    waits: Vec<Wait>,
+    /// How long and how large the journal may become.
+    #[serde(with = "duration")]
+    journal_max_age: Duration,
+    journal_max_bytes: u64,
     max_attempts: u32,
     #[serde(with = "duration")]
     first_retry: Duration,
@@ -95,12 +113,36 @@ struct QueueConfig {
     longest_retry: Duration,
 }
 
+/// `[locks]`: Redis, which a fleet takes its locks from and knows its members by.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct LocksConfig {
+    url: Option<Secret>,
+    /// What keys begin with.
+    prefix: String,
+    /// How long a lock outlives a holder that died.
+    #[serde(with = "duration")]
+    lease: Duration,
+    /// How often a process says that it lives.
+    #[serde(with = "duration")]
+    heartbeat: Duration,
+    /// How long it counts as alive after the last time that it said so.
+    #[serde(with = "duration")]
+    expiry: Duration,
+}
+
+/// One of `queue.waits`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Wait(#[serde(with = "duration")] Duration);
+
 /// `[workers]`: how much is done at the same time.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
-struct WorkersConfig {
+struct WorkersSection {
     planners: usize,
     executors: usize,
+    /// Steps of one repository that are fetched and pushed in one go, at most.
+    batch: usize,
 }
 
 fn default_api_url() -> String {
@@ -134,6 +176,12 @@ impl Default for QueueConfig {
     fn default() -> Self {
         let schedule = Schedule::production();
         Self {
+            url: None,
+            prefix: "lockflight".to_owned(),
+            partitions: 16,
+            waits: [5, 30, 120, 600, 3_600].map(|seconds| Wait(Duration::from_secs(seconds))).to_vec(),
+            journal_max_age: Duration::from_hours(90 * 24),
+            journal_max_bytes: 1 << 30,
             max_attempts: EmbeddedOptions::default().max_attempts,
             first_retry: schedule.initial,
             longest_retry: schedule.max,
@@ -141,19 +189,155 @@ impl Default for QueueConfig {
     }
 }
 
-impl Default for WorkersConfig {
+impl Default for LocksConfig {
     fn default() -> Self {
         Self {
-            planners: 4,
-            executors: 8,
+            url: None,
+            prefix: "lockflight".to_owned(),
+            lease: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(3),
+            expiry: Duration::from_secs(10),
         }
     }
 }
 
-impl ServeConfig {
-    /// What the roles need, with all secrets read.
-    pub(crate) fn roles(self) -> anyhow::Result<RolesConfig> {
-        let github = &self.github;
+impl Default for WorkersSection {
+    fn default() -> Self {
+        Self {
+            planners: 4,
+            executors: 8,
+            batch: 32,
+        }
+    }
+}
+
+impl RolesToml {
+    /// What these roles need, with all secrets read.
+    pub(crate) fn roles(self, which: RoleSet) -> anyhow::Result<RolesConfig> {
+        let backend = self.backend(which)?;
+        let ingress = match &self.webhook {
+            Some(webhook) => Some(IngressConfig::from(webhook.clone())),
+            None if which.ingress => {
+                bail!(
+                    "the ingress needs the webhook's secret: set webhook.secret_file to the path of its file"
+                )
+            }
+            None => None,
+        };
+        let workers = (which.planner || which.executor)
+            .then(|| self.workers_of(which, ingress.as_ref()))
+            .transpose()?;
+        Ok(RolesConfig {
+            backend,
+            ingress: ingress.filter(|_| which.ingress),
+            workers,
+        })
+    }
+
+    /// Takes the servers that flags name in place of those of the configuration.
+    pub(crate) fn servers(&mut self, queue: Option<&str>, locks: Option<&str>) {
+        let given = |flag: &str, url: &str| Secret::from_value(flag, url.to_owned().into());
+        if let Some(url) = queue {
+            self.queue.url = Some(given("--queue", url));
+        }
+        if let Some(url) = locks {
+            self.locks.url = Some(given("--locks", url));
+        }
+    }
+
+    /// What queue and locks are kept by, for commands that need nothing else.
+    pub(crate) fn servers_or_file(&self) -> anyhow::Result<Backend> {
+        self.backend(RoleSet {
+            executor: self.queue.url.is_none(),
+            ..RoleSet::ALL
+        })
+    }
+
+    /// What planners and executors need, for `doctor`; none where nothing of GitHub is configured, as for an ingress.
+    pub(crate) fn github(&self) -> Option<anyhow::Result<WorkersConfig>> {
+        let ingress = self.webhook.clone().map(IngressConfig::from);
+        self.github
+            .is_some()
+            .then(|| self.workers_of(RoleSet::ALL, ingress.as_ref()))
+    }
+
+    /// What the ingress needs, for `doctor`.
+    pub(crate) fn ingress(&self) -> Option<IngressConfig> {
+        self.webhook.clone().map(IngressConfig::from)
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule {
+            initial: self.queue.first_retry,
+            max: self.queue.longest_retry.max(self.queue.first_retry),
+            ..Schedule::production()
+        }
+    }
+
+    fn backend(&self, which: RoleSet) -> anyhow::Result<Backend> {
+        let max_attempts = self.queue.max_attempts.max(1);
+        let Some(url) = &self.queue.url else {
+            if which != RoleSet::ALL {
+                bail!(
+                    "a role by itself needs RabbitMQ: give --queue amqp://…, or set queue.url_file. Without servers, run `lockflight serve`"
+                );
+            }
+            if self.locks.url.is_some() {
+                bail!(
+                    "locks.url_file is set, but not queue.url_file: Redis is for a fleet on RabbitMQ; set both or none"
+                );
+            }
+            return Ok(Backend::Embedded {
+                directory: PathBuf::from(self.storage.directory.as_path()),
+                options: Box::new(EmbeddedOptions {
+                    max_attempts,
+                    backoff: self.schedule(),
+                    journal: JournalLimits {
+                        max_age: Some(self.queue.journal_max_age),
+                        max_bytes: Some(self.queue.journal_max_bytes),
+                    },
+                    ..EmbeddedOptions::default()
+                }),
+            });
+        };
+        let url = url.load().context("[queue] url_file")?;
+        let uri = AmqpUri::parse(url.expose_secret()).context("[queue] url can't be used")?;
+        let mut queue = AmqpOptions::new(uri);
+        queue.prefix.clone_from(&self.queue.prefix);
+        queue.partitions = self.queue.partitions;
+        queue.ladder = self.queue.waits.iter().map(|wait| wait.0).collect();
+        queue.max_attempts = max_attempts;
+        queue.backoff = self.schedule();
+        queue.journal.max_age = self.queue.journal_max_age;
+        queue.journal.max_bytes = self.queue.journal_max_bytes;
+        let locks = match &self.locks.url {
+            Some(url) => {
+                let url = url.load().context("[locks] url_file")?;
+                let uri = RedisUri::parse(url.expose_secret()).context("[locks] url can't be used")?;
+                let mut locks = RedisOptions::new(uri);
+                locks.prefix = KeyPrefix::parse(&self.locks.prefix).context("[locks] prefix can't be used")?;
+                locks.lease = self.locks.lease;
+                locks.heartbeat = self.locks.heartbeat;
+                locks.member_expiry = self.locks.expiry;
+                Some(Box::new(locks))
+            }
+            None if which.executor => {
+                bail!(
+                    "executors of a fleet take their locks from Redis: give --locks redis://…, or set locks.url_file"
+                )
+            }
+            None => None,
+        };
+        Ok(Backend::Servers {
+            queue: Box::new(queue),
+            locks,
+        })
+    }
+
+    fn workers_of(&self, which: RoleSet, ingress: Option<&IngressConfig>) -> anyhow::Result<WorkersConfig> {
+        let Some(github) = &self.github else {
+            bail!("[github] is missing: token_file, or app_id with app_private_key_file");
+        };
         let auth = auth(
             "github",
             github.token.as_ref(),
@@ -161,7 +345,6 @@ impl ServeConfig {
             github.app_private_key.as_ref(),
         )?;
         let is_app = matches!(auth, Auth::App { .. });
-        let forge = ForgeConfig::new(&github.api_url, auth);
         let approver = match &github.approver {
             None => None,
             Some(approver) => {
@@ -176,37 +359,28 @@ impl ServeConfig {
                 Some(config)
             }
         };
-        let ingress = IngressConfig::from(self.webhook);
         // What was signed before there was a secret of its own is still believed.
         let mut marker_keys = Vec::new();
-        for secret in self.promotion.marker_secret.iter().chain(&ingress.secrets) {
+        let webhook = ingress.iter().flat_map(|ingress| &ingress.secrets);
+        for secret in self.promotion.marker_secret.iter().chain(webhook) {
             marker_keys.push(MarkerKey::derive(secret.load()?.expose_secret().as_bytes()));
         }
-        let schedule = Schedule {
-            initial: self.queue.first_retry,
-            max: self.queue.longest_retry.max(self.queue.first_retry),
-            ..Schedule::production()
-        };
-        Ok(RolesConfig {
-            ingress,
-            forge,
+        Ok(WorkersConfig {
+            forge: ForgeConfig::new(&github.api_url, auth),
             approver,
             directory: PathBuf::from(self.storage.directory.as_path()),
             plain_http: PlainHttp::Loopback,
             marker_keys,
             author: Identity {
-                name: self.promotion.author_name,
-                email: self.promotion.author_email,
+                name: self.promotion.author_name.clone(),
+                email: self.promotion.author_email.clone(),
             },
             merge_poll: self.promotion.merge_poll,
-            fleet: EmbeddedOptions {
-                max_attempts: self.queue.max_attempts.max(1),
-                backoff: schedule,
-                ..EmbeddedOptions::default()
-            },
+            max_attempts: self.queue.max_attempts.max(1),
+            planners: which.planner.then_some(self.workers.planners),
+            executors: which.executor.then_some(self.workers.executors),
+            batch: self.workers.batch,
             sweep: is_app.then_some(github.sweep_every),
-            planners: self.workers.planners,
-            executors: self.workers.executors,
         })
     }
 }

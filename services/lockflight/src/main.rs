@@ -14,15 +14,25 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
+use crate::roles::RoleSet;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let log = cli.log.as_deref();
+    lockflight_forge::init_tls();
     let ended = match cli.command {
         Command::Completions { shell } => cmd::completions::run(shell),
         Command::Plan(args) => cmd::plan::run(&args),
         Command::Validate(args) => cmd::validate::run(&args),
-        Command::Serve(args) => cmd::serve::run(&args, cli.log.as_deref()),
-        Command::Sandbox(args) => cmd::sandbox::run(&args, cli.log.as_deref()),
+        Command::Sandbox(args) => cmd::sandbox::run(&args, log),
+        Command::Serve(args) => cmd::serve::run(&args, RoleSet::ALL, log),
+        Command::Ingress(args) => cmd::serve::run(&args, RoleSet::INGRESS, log),
+        Command::Planner(args) => cmd::serve::run(&args, RoleSet::PLANNER, log),
+        Command::Executor(args) => cmd::serve::run(&args, RoleSet::EXECUTOR, log),
+        Command::Topology(args) => cmd::topology::run(&args, log),
+        Command::Doctor(args) => cmd::doctor::run(&args, log),
+        Command::Parked(args) => cmd::parked::run(&args, log),
+        Command::Health(args) => cmd::health::run(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -1,7 +1,12 @@
 //! One module for each command.
 
 pub(crate) mod completions;
+mod configured;
+pub(crate) mod doctor;
+pub(crate) mod health;
+pub(crate) mod parked;
 pub(crate) mod plan;
 pub(crate) mod sandbox;
 pub(crate) mod serve;
+pub(crate) mod topology;
 pub(crate) mod validate;

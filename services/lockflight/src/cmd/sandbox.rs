@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use axum::Router;
 use lockflight_fleet::Schedule;
-use lockflight_fleet::embedded::EmbeddedOptions;
+use lockflight_fleet::embedded::{EmbeddedFleet, EmbeddedOptions};
 use lockflight_forge::{Auth, ForgeConfig};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::IngressConfig;
@@ -20,7 +21,7 @@ use lockflight_sandbox::{App, AppOptions, Forge, ForgeOptions, HookTarget};
 
 use crate::cli::SandboxArgs;
 use crate::exit::Exit;
-use crate::roles::{self, Roles, RolesConfig};
+use crate::roles::{self, Backend, Fleet, RolesConfig, WorkersConfig};
 use crate::sandbox::change::FirstChange;
 use crate::sandbox::{change, driver, progress, summary};
 
@@ -108,24 +109,24 @@ async fn sandbox(args: &SandboxArgs, directory: &Path, started: Instant) -> anyh
         return forge_only(&forge, &app, &change, directory, &shutdown).await;
     }
 
-    let roles = start_roles(&forge, &app, directory, &shutdown).await?;
+    let fleet = start_roles(&forge, &app, directory, &shutdown).await?;
     let ready = started.elapsed();
     forge.reset_usage();
     let story = progress::Story::begin(&forge, &change, args.once);
     let number = change.merge(&forge).await?;
     story.merged(number, &change.title);
     let ended = if args.once {
-        driver::until_quiet(&forge, &roles.fleet, &change, &story, &shutdown).await?
+        driver::until_quiet(&forge, &fleet, &change, &story, &shutdown).await?
     } else {
-        driver::follow(&forge, &roles.fleet, &change, &story, &shutdown).await?
+        driver::follow(&forge, &fleet, &change, &story, &shutdown).await?
     };
     let exit = if args.once {
-        summary::print(&forge, &roles.fleet, &change, &ended, ready).await?
+        summary::print(&forge, &fleet, &change, &ended, ready).await?
     } else {
         Exit::Success
     };
     let drained = shutdown.drain(roles::DRAIN).await?;
-    roles.fleet.stop().await;
+    fleet.stop().await;
     forge.shutdown().await;
     Ok(match drained.signal {
         Some(signal) if args.once => Exit::Interrupted(signal),
@@ -139,16 +140,23 @@ async fn start_roles(
     app: &App,
     directory: &Path,
     shutdown: &Shutdown,
-) -> anyhow::Result<Roles> {
+) -> anyhow::Result<EmbeddedFleet> {
     let secret = Secret::from_value("the sandbox", app.webhook_secret.clone().into());
-    let config = RolesConfig {
-        ingress: IngressConfig::new(vec![secret]),
+    let directory = directory.join("lockflight");
+    // A person watches: what fails is tried again soon, and given up soon.
+    let options = EmbeddedOptions {
+        max_attempts: 6,
+        backoff: Schedule::fast(),
+        ..EmbeddedOptions::default()
+    };
+    let workers = WorkersConfig {
+        max_attempts: options.max_attempts,
         forge: ForgeConfig::new(forge.api_url(), Auth::app(app.id, app.private_key_pem.clone())),
         approver: Some(ForgeConfig::new(
             forge.api_url(),
             Auth::token(forge.personal_token("approver")?),
         )),
-        directory: directory.join("lockflight"),
+        directory: directory.clone(),
         plain_http: PlainHttp::Loopback,
         marker_keys: vec![MarkerKey::derive(app.webhook_secret.as_bytes())],
         author: Identity {
@@ -156,20 +164,27 @@ async fn start_roles(
             email: "lockflight@users.noreply.localhost".to_owned(),
         },
         merge_poll: Duration::from_secs(2),
-        // A person watches: what fails is tried again soon, and given up soon.
-        fleet: EmbeddedOptions {
-            max_attempts: 6,
-            backoff: Schedule::fast(),
-            ..EmbeddedOptions::default()
-        },
-        planners: 2,
-        executors: 4,
+        planners: Some(2),
+        executors: Some(4),
+        batch: 32,
         sweep: Some(Duration::from_secs(60)),
     };
-    let roles = roles::start(config, SocketAddr::from(([127, 0, 0, 1], 0)), shutdown).await?;
+    let config = RolesConfig {
+        backend: Backend::Embedded {
+            directory,
+            options: Box::new(options),
+        },
+        ingress: Some(IngressConfig::new(vec![secret])),
+        workers: Some(workers),
+    };
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let roles = roles::start(config, listen, Router::new(), shutdown).await?;
     let url = format!("http://{}/webhook", roles.address);
     forge.set_webhook(HookTarget::App(app.id), &url, &app.webhook_secret)?;
-    Ok(roles)
+    let Fleet::Embedded(fleet) = roles.fleet else {
+        bail!("the sandbox's queue is a file of its own");
+    };
+    Ok(fleet)
 }
 
 /// The forge alone: prints what points separate roles at it, and runs until a signal.

@@ -1,34 +1,21 @@
-//! `lockflight serve`.
+//! `lockflight serve`, and each role by itself.
 
 use std::io::Write as _;
 
-use anyhow::Context as _;
-use lockflight_runtime::config::{Loaded, Sources, load, process_env};
 use lockflight_runtime::{Shutdown, telemetry};
 
-use crate::cli::ServeArgs;
-use crate::config::ServeConfig;
+use super::configured::{configuration, runtime};
+use crate::cli::RunArgs;
 use crate::exit::Exit;
-use crate::roles;
+use crate::roles::{self, RoleSet};
 
-/// Runs all roles until a signal ends them.
-pub(crate) fn run(args: &ServeArgs, log: Option<&str>) -> anyhow::Result<Exit> {
-    let sources = Sources {
-        file: args.config.clone(),
-        env: process_env()?,
-        overrides: args.set.clone(),
-    };
-    let Loaded { mut config, .. } = load::<ServeConfig>(sources)?;
-    if let Some(filter) = log {
-        config.log.filter = Some(filter.to_owned());
-    }
-    let _telemetry = telemetry::init(&config.log)?;
+/// Runs these roles until a signal ends them.
+pub(crate) fn run(args: &RunArgs, which: RoleSet, log: Option<&str>) -> anyhow::Result<Exit> {
+    let config = configuration(&args.config, log)?;
+    let telemetry = telemetry::init(&config.log)?;
     let listen = config.http.listen;
-    let roles = config.roles()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("the runtime can't be started")?;
+    let roles = config.roles(which)?;
+    let runtime = runtime()?;
     if args.check_config {
         let _inside = runtime.enter();
         roles::check(roles)?;
@@ -38,8 +25,14 @@ pub(crate) fn run(args: &ServeArgs, log: Option<&str>) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.listen_for_signals()?;
-        let roles = roles::start(roles, listen, &shutdown).await?;
-        tracing::info!(address = %roles.address, "listening for webhooks on http://{}", roles.address);
+        let has_ingress = which.ingress;
+        let roles = roles::start(roles, listen, telemetry.metrics_router(), &shutdown).await?;
+        let (address, role) = (roles.address, which.name());
+        if has_ingress {
+            tracing::info!(%address, "listening for webhooks on http://{address}");
+        } else {
+            tracing::info!(%address, "{role} is running; its health is on http://{address}/readyz");
+        }
         shutdown.draining().await;
         let drained = shutdown.drain(roles::DRAIN).await?;
         roles.fleet.stop().await;

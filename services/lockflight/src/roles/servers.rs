@@ -1,0 +1,136 @@
+//! The servers of a fleet, as one of its processes sees them.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context as _;
+use lockflight_fleet::amqp::{AmqpFleet, AmqpOptions, Consume, Partitions, owned};
+use lockflight_fleet::redis::{Member, MemberId, Membership, Redis, RedisLocks, RedisOptions, Role};
+use lockflight_runtime::{Health, Shutdown};
+use tokio::sync::watch;
+
+/// RabbitMQ, and Redis where the process has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Servers {
+    pub(super) queue: AmqpFleet,
+    redis: Option<Redis>,
+    first_planner: Option<watch::Receiver<bool>>,
+}
+
+impl Servers {
+    /// Begins to use them. That one of them is away now is no error: it is waited for.
+    pub(super) fn start(
+        queue: AmqpOptions,
+        locks: Option<RedisOptions>,
+        plans: bool,
+        steps: bool,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let partitions = queue.partitions;
+        let me = MemberId::of_this_process();
+        let redis = locks
+            .map(|locks| Redis::start(locks, me.clone()))
+            .transpose()
+            .context("[locks] can't be used")?;
+        let member = |role| {
+            let redis = redis.as_ref()?;
+            Some(redis.members().join(role, me.clone()))
+        };
+        let consume = Consume {
+            plan: plans,
+            steps: steps.then(|| match member(Role::Executor) {
+                Some(member) => share(member, partitions, me.clone(), shutdown),
+                None => watch::Sender::new(Partitions::All).subscribe(),
+            }),
+        };
+        let planner = plans.then(|| member(Role::Planner)).flatten();
+        let first_planner = planner.map(|member| first(member, me.clone(), shutdown));
+        let fleet = AmqpFleet::start(queue, consume);
+        let (closing, draining) = (fleet.clone(), shutdown.clone());
+        drop(shutdown.spawn("close", async move {
+            draining.draining().await;
+            closing.close();
+        }));
+        Ok(Self {
+            queue: fleet,
+            redis,
+            first_planner,
+        })
+    }
+
+    /// The locks, where the process has them.
+    pub(super) fn locks(&self) -> Option<RedisLocks> {
+        self.redis.as_ref().map(Redis::locks)
+    }
+
+    /// Whether this process is the planner that sweeps; none where planners do not know of each other.
+    pub(super) fn first_planner(&self) -> Option<watch::Receiver<bool>> {
+        self.first_planner.clone()
+    }
+
+    /// Has the readiness of the process depend on the broker. Redis is not needed to be ready: without it work goes on, slower.
+    pub(super) fn check(&self, health: &Health) {
+        let queue = self.queue.clone();
+        health.check("queue", move || {
+            let queue = queue.clone();
+            async move { queue.ready().await.map_err(|error| error.to_string()) }
+        });
+    }
+
+    /// Gives back what is held, and ends the connections.
+    pub(super) async fn stop(&self) {
+        self.queue.stop().await;
+        if let Some(redis) = &self.redis {
+            redis.close().await;
+        }
+    }
+}
+
+/// Which partitions are ours, as executors come and go. When the drain begins we leave, so that others take over at once.
+fn share(member: Member, partitions: u16, me: MemberId, shutdown: &Shutdown) -> watch::Receiver<Partitions> {
+    // Until it is known who is there, all: the broker lets one process at a time have each.
+    follow(member, Partitions::All, shutdown, move |members| {
+        Partitions::Some(owned(members, &me, partitions))
+    })
+}
+
+/// Whether we are the first of the planners. Until it is known who is there, we are.
+fn first(member: Member, me: MemberId, shutdown: &Shutdown) -> watch::Receiver<bool> {
+    follow(member, true, shutdown, move |members| members.first() == Some(&me))
+}
+
+/// Follows who is there, and keeps what follows from it.
+fn follow<T: PartialEq + Send + Sync + 'static>(
+    member: Member,
+    unknown: T,
+    shutdown: &Shutdown,
+    derive: impl Fn(&BTreeSet<MemberId>) -> T + Send + 'static,
+) -> watch::Receiver<T> {
+    let (derived, receiver) = watch::channel(unknown);
+    let mut membership = member.watch();
+    let stop = shutdown.clone();
+    drop(shutdown.spawn("members", async move {
+        loop {
+            let now = match &*membership.borrow_and_update() {
+                Membership::Unknown => None,
+                known => known.members().map(&derive),
+            };
+            if let Some(now) = now {
+                derived.send_if_modified(|value| {
+                    let changed = *value != now;
+                    if changed {
+                        *value = now;
+                    }
+                    changed
+                });
+            }
+            tokio::select! {
+                () = stop.draining() => break,
+                changed = membership.changed() => if changed.is_err() { break },
+            }
+        }
+        if let Err(error) = member.leave().await {
+            tracing::warn!("the others learn only by themselves that this process ends: {error}");
+        }
+    }));
+    receiver
+}
