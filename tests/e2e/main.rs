@@ -24,6 +24,7 @@ mod refusals;
 mod sandbox;
 mod secrets;
 mod sources;
+mod telemetry;
 
 use lockflight_tests::world::Setup;
 

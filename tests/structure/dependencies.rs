@@ -90,12 +90,30 @@ const KEPT_IN_ONE_ROOM: &[(&str, &str)] = &[
     ("backoff", "lockflight-fleet"),
     ("git2", "lockflight-git"),
     ("jsonschema", "lockflight-tests"),
+    ("lapin", "lockflight-fleet"),
     ("octocrab", "lockflight-forge"),
+    // Who measures knows the API of OpenTelemetry (`opentelemetry`, `tracing-opentelemetry`); how it gets out is the runtime's matter.
+    ("opentelemetry-appender-tracing", "lockflight-runtime"),
+    ("opentelemetry-http", "lockflight-runtime"),
+    ("opentelemetry-otlp", "lockflight-runtime"),
+    ("opentelemetry-prometheus", "lockflight-runtime"),
+    ("opentelemetry-proto", "lockflight-tests"),
+    ("opentelemetry_sdk", "lockflight-runtime"),
+    ("prometheus", "lockflight-runtime"),
+    ("prost", "lockflight-tests"),
+    ("redis", "lockflight-fleet"),
     ("rusqlite", "lockflight-fleet"),
 ];
 
-/// The contract tests ask the sandbox with octocrab, because it has to understand the sandbox.
-const KEPT_BUT_FOR_TESTS: &[(&str, &str)] = &[("octocrab", "lockflight-tests")];
+/// The contract tests ask the sandbox with octocrab, because it has to understand the sandbox. Those of the fleet look at the servers
+/// themselves, past the adapters.
+const KEPT_BUT_FOR_TESTS: &[(&str, &str)] = &[
+    ("lapin", "lockflight"),
+    ("lapin", "lockflight-tests"),
+    ("octocrab", "lockflight-tests"),
+    ("redis", "lockflight"),
+    ("redis", "lockflight-tests"),
+];
 
 fn is_ours(dependency: &Dependency) -> bool {
     dependency.name == "lockflight" || dependency.name.starts_with("lockflight-")

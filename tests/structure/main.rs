@@ -9,5 +9,6 @@
 )]
 
 mod dependencies;
+mod deploy;
 mod sources;
 mod workspace;

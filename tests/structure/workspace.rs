@@ -90,7 +90,7 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-fn text_of(name: &str) -> &'static str {
+pub(crate) fn text_of(name: &str) -> &'static str {
     let found = files().iter().find(|(file, _)| file == name);
     found.map_or_else(|| panic!("there is no {name}"), |(_, text)| text)
 }

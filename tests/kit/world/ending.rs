@@ -7,16 +7,17 @@ use super::{REPOSITORY, World, git, lock};
 impl World {
     /// Ends the world. Fails the story if `serve` does not end in peace, or if something holds that never may.
     pub(super) async fn finish(self) {
-        self.front.point_at(None);
-        if let Some(serve) = self.running.lock().await.take() {
-            let status = serve.stop().await;
-            assert!(status.success(), "`serve` ended with {status} after SIGTERM");
+        self.front.point_at(Vec::new());
+        let running = std::mem::take(&mut *self.running.lock().await);
+        for (place, process) in running {
+            let status = process.stop().await;
+            assert!(status.success(), "{place:?} ended with {status} after SIGTERM");
         }
         self.assert_nothing_is_there_twice();
         self.assert_every_comment_was_read();
         self.assert_no_secret_is_seen().await;
         let log = self.log();
-        assert!(!log.contains("panicked"), "`serve` panicked");
+        assert!(!log.contains("panicked"), "a process panicked");
         let violations = self.proxy.violations();
         assert!(
             violations.is_empty(),

@@ -6,11 +6,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Passes connections on to where `serve` listens. Without one it hangs up on whoever connects.
+/// Passes connections on to where the processes listen, to each in its turn. Without one it hangs up on whoever connects.
 #[derive(Debug)]
 pub(super) struct Front {
     address: SocketAddr,
-    target: watch::Sender<Option<SocketAddr>>,
+    targets: watch::Sender<Vec<SocketAddr>>,
     server: JoinHandle<()>,
 }
 
@@ -20,13 +20,18 @@ impl Front {
             .await
             .expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
-        let (target, where_to) = watch::channel(None);
+        let (targets, where_to) = watch::channel(Vec::new());
         let server = tokio::spawn(async move {
             let mut connections = JoinSet::new();
+            let mut turn = 0_usize;
             loop {
                 tokio::select! {
                     accepted = listener.accept() => {
-                        let target = *where_to.borrow();
+                        turn = turn.wrapping_add(1);
+                        let target = {
+                            let targets = where_to.borrow();
+                            targets.get(turn % targets.len().max(1)).copied()
+                        };
                         if let (Ok((client, _)), Some(target)) = (accepted, target) {
                             connections.spawn(pass_on(client, target));
                         }
@@ -37,7 +42,7 @@ impl Front {
         });
         Self {
             address,
-            target,
+            targets,
             server,
         }
     }
@@ -46,8 +51,8 @@ impl Front {
         self.address
     }
 
-    pub(super) fn point_at(&self, target: Option<SocketAddr>) {
-        self.target.send_replace(target);
+    pub(super) fn point_at(&self, targets: Vec<SocketAddr>) {
+        self.targets.send_replace(targets);
     }
 }
 

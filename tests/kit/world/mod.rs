@@ -1,4 +1,5 @@
-//! A world in which a story happens: a forge with one repository, and `lockflight serve` as a process of its own.
+//! A world in which a story happens: a forge with one repository, and Lockflight in processes of its own: `lockflight serve`, or a
+//! fleet of roles on RabbitMQ and Redis.
 //!
 //! What it guarantees:
 //! - Everything goes through the outside. `serve` talks to the forge by REST and git through the
@@ -9,11 +10,12 @@
 //! - Every wait is for something to be seen, and is bounded by [`PATIENCE`]. A story that fails prints what the forge and `serve` did.
 //! - The child is killed when the world goes, and nothing but the child.
 //!
-//! What it ignores: how `serve` does it. There is no back door, so the roles may be moved into other processes without a change here.
+//! What it ignores: how they do it. There is no back door, so the same story can be told of `serve` and of a fleet.
 
 mod checkout;
 mod dump;
 mod ending;
+mod fleet;
 mod front;
 mod git;
 mod processes;
@@ -33,6 +35,7 @@ use tempfile::TempDir;
 use crate::proxy::ValidatingProxy;
 
 pub use checkout::Checkout;
+pub use fleet::{Fleet, Role};
 pub use processes::Process;
 pub use pulls::{Edit, put, remove};
 pub use setup::Setup;
@@ -72,8 +75,9 @@ pub struct World {
     /// What stands between `serve` and the forge.
     pub proxy: ValidatingProxy,
     front: front::Front,
-    launch: serve::Launch,
-    running: tokio::sync::Mutex<Option<serve::Serve>>,
+    /// How each process is started.
+    launches: Vec<fleet::Member>,
+    running: tokio::sync::Mutex<BTreeMap<fleet::Place, serve::Serve>>,
     log: serve::Log,
     identity: Identity,
     webhook_secret: String,
@@ -135,6 +139,12 @@ impl World {
         found.unwrap_or_else(|_| panic!("`serve` did not log {text:?} within {PATIENCE:?}"))
     }
 
+    /// Waits until so many lines with this text were logged.
+    pub async fn until_logged_times(&self, text: &str, times: usize) {
+        let found = tokio::time::timeout(PATIENCE, self.log.lines_with(text, times)).await;
+        found.unwrap_or_else(|_| panic!("{text:?} was not logged {times} times within {PATIENCE:?}"));
+    }
+
     /// Waits until something is held at the forge.
     pub async fn until_held(&self, what: &str, held: &lockflight_sandbox::Held) {
         let arrived = tokio::time::timeout(PATIENCE, held.arrived()).await;
@@ -167,25 +177,23 @@ impl World {
         (usage.rest_calls, usage.git().round_trips, self.log.len())
     }
 
-    /// Kills `serve` as a power cut would, and waits until it is gone.
+    /// Kills all processes as a power cut would, and waits until they are gone.
     pub async fn kill(&self) {
-        let serve = self
-            .running
-            .lock()
-            .await
-            .take()
-            .expect("`serve` runs before it is killed");
-        self.front.point_at(None);
-        serve.kill().await;
+        let running = std::mem::take(&mut *self.running.lock().await);
+        assert!(!running.is_empty(), "something runs before it is killed");
+        self.front.point_at(Vec::new());
+        for (_, process) in running {
+            process.kill().await;
+        }
     }
 
-    /// Starts `serve` again, on what the one before has left.
+    /// Starts the processes again, on what those before have left.
     pub async fn restart(&self) {
-        let mut running = self.running.lock().await;
-        assert!(running.is_none(), "kill `serve` before it is started again");
-        let serve = self.launch.start(&self.log).await;
-        self.front.point_at(Some(serve.address()));
-        *running = Some(serve);
+        assert!(
+            self.running.lock().await.is_empty(),
+            "kill the processes before they are started again"
+        );
+        self.start_all().await;
     }
 
     /// Returns everything that `serve` has logged, in all its lives.
@@ -195,8 +203,15 @@ impl World {
 
     /// Returns the processes that `serve` has started and that still run: git, and what git has started.
     pub async fn children(&self) -> Vec<Process> {
-        let pid = self.running.lock().await.as_ref().expect("`serve` runs").pid();
-        processes::descendants(pid)
+        let pids: Vec<_> = self
+            .running
+            .lock()
+            .await
+            .values()
+            .map(serve::Serve::pid)
+            .collect();
+        assert!(!pids.is_empty(), "something runs");
+        pids.into_iter().flat_map(processes::descendants).collect()
     }
 
     /// Returns every file below a directory at a branch or commit, with its mode and blob.

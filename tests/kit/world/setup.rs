@@ -12,10 +12,12 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use lockflight_sandbox::{AppOptions, Forge, ForgeOptions, HookTarget, UserKind};
 use tempfile::TempDir;
 
+use super::fleet::{Fleet, Member};
 use super::front::Front;
 use super::git::{self, FirstFile};
 use super::serve::{Launch, Log};
 use super::{APPROVER, BOT, HUBOT, Identity, MONA, REPOSITORY, World};
+use crate::otlp::Collector;
 use crate::proxy::ValidatingProxy;
 
 /// How a world begins: the files of the repository's first commit, and how `serve` is configured.
@@ -27,10 +29,13 @@ pub struct Setup {
     has_approver: bool,
     log_filter: String,
     settings: Vec<String>,
+    variables: Vec<(String, String)>,
+    fleet: Option<Fleet>,
+    is_validated: bool,
 }
 
 impl Setup {
-    /// Returns the plainest world: an empty repository, and Lockflight with a personal token. `binary` is `lockflight`.
+    /// Returns the plainest world: an empty repository, and `lockflight serve` with a personal token. `binary` is `lockflight`.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
@@ -39,7 +44,25 @@ impl Setup {
             has_approver: false,
             log_filter: "info".to_owned(),
             settings: Vec::new(),
+            variables: Vec::new(),
+            fleet: None,
+            is_validated: true,
         }
+    }
+
+    /// Has Lockflight talk to the forge directly, for stories of so many requests that holding each to GitHub's description takes too
+    /// long.
+    #[must_use]
+    pub const fn unvalidated(mut self) -> Self {
+        self.is_validated = false;
+        self
+    }
+
+    /// Has the roles run as processes of their own, on servers.
+    #[must_use]
+    pub fn fleet(mut self, fleet: Fleet) -> Self {
+        self.fleet = Some(fleet);
+        self
     }
 
     /// Gives the repository this `telefonistka.yaml`.
@@ -88,13 +111,29 @@ impl Setup {
         self
     }
 
+    /// Gives each process a variable of the environment, in all its lives, as `OTEL_METRIC_EXPORT_INTERVAL=1000`.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has each process send its telemetry to a collector, several times in a second.
+    #[must_use]
+    pub fn telemetry(self, collector: &Collector) -> Self {
+        collector
+            .variables()
+            .into_iter()
+            .fold(self, |setup, (name, value)| setup.variable(name, &value))
+    }
+
     /// Makes the world, has the story happen in it, and ends it. A `serve` that ends by itself fails the story at once.
     pub async fn run(self, story: impl AsyncFnOnce(&World)) {
         let world = Box::pin(self.start()).await;
         let log = world.log.clone();
         tokio::select! {
             () = Box::pin(story(&world)) => {}
-            status = log.death() => panic!("`serve` ended by itself: {status}"),
+            status = log.death() => panic!("a process ended by itself: {status}"),
         }
         Box::pin(world.finish()).await;
     }
@@ -122,7 +161,11 @@ impl Setup {
             "[http]\nlisten = \"127.0.0.1:0\"\n\n[storage]\ndirectory = \"data\"\n\n\
              [queue]\nfirst_retry = \"50ms\"\nlongest_retry = \"400ms\"\n\n\
              [webhook]\nsecret_file = \"webhook-secret\"\n\n[github]\napi_url = \"{}\"\n",
-            proxy.api_url()
+            if self.is_validated {
+                proxy.api_url()
+            } else {
+                forge.api_url()
+            }
         );
         let mut secrets = Vec::new();
         let mut keep = |what, name: &str, secret: &str| {
@@ -162,27 +205,35 @@ impl Setup {
             keep("the approver's token", "approver-token", &token);
             config.push_str("\n[github.approver]\ntoken_file = \"approver-token\"\n");
         }
+        if let Some(fleet) = &self.fleet {
+            fleet.configure(&home, &mut config).await;
+        }
         let launch = Launch {
+            command: "serve",
+            name: None,
+            home: home.clone(),
+            environment: Vec::new(),
+            variables: self.variables,
             binary: self.binary,
             settings: self.settings,
             config: write_config(&home, &config),
             log_filter: self.log_filter,
         };
-
-        let log = Log::new();
-        let serve = launch.start(&log).await;
-        front.point_at(Some(serve.address()));
+        let launches = match &self.fleet {
+            Some(fleet) => fleet.members(&launch).await,
+            None => vec![Member::serve(launch)],
+        };
         let url = format!("http://{}/webhook", front.address());
         let hook = forge
             .set_webhook(target, &url, &webhook_secret)
             .expect("the front is on loopback");
-        World {
+        let world = World {
             forge,
             proxy,
             front,
-            launch,
-            running: Some(serve).into(),
-            log,
+            launches,
+            running: tokio::sync::Mutex::default(),
+            log: Log::new(),
             identity,
             webhook_secret,
             hook,
@@ -191,7 +242,9 @@ impl Setup {
             read_comments: std::sync::Mutex::default(),
             branches: AtomicU32::new(0),
             data,
-        }
+        };
+        world.start_all().await;
+        world
     }
 }
 
@@ -204,7 +257,7 @@ fn disguises(secret: &str) -> impl Iterator<Item = String> {
     lines.chain(basic.map(|basic| basic.chars().take(basic.len() - 2).collect()))
 }
 
-fn write_secret(path: &Path, secret: &str) {
+pub(super) fn write_secret(path: &Path, secret: &str) {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -1,0 +1,158 @@
+//! A client that keeps its connection, and the loads that are made with it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hmac::{Hmac, Mac as _};
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use sha2::Sha256;
+use tokio::net::TcpStream;
+
+/// One connection, one request at a time.
+pub(crate) struct Client {
+    address: SocketAddr,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a socket has this option");
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("the server speaks HTTP");
+        // Ends with the sender, or with the server.
+        drop(tokio::spawn(connection));
+        Self { address, sender }
+    }
+
+    /// Sends a request, to whose headers it adds the host; the status and the body.
+    pub(crate) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> (u16, Bytes) {
+        if self.sender.ready().await.is_err() {
+            *self = Self::connect(self.address).await;
+        }
+        let host = self.address.to_string().parse().expect("an address is a header");
+        request.headers_mut().insert(header::HOST, host);
+        let answer = self.sender.send_request(request).await.expect("the server answers");
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("the server ends its answer");
+        (status, body.to_bytes())
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> (u16, Bytes) {
+        let request = Request::get(path).body(Full::default());
+        self.send(request.expect("this is a request")).await
+    }
+}
+
+/// A merged pull request's webhook as the forge sent it, to be sent any number of times.
+#[derive(Clone, Debug)]
+pub(crate) struct Webhook {
+    pub(crate) guid: String,
+    pub(crate) body: Bytes,
+    signature: String,
+}
+
+impl Webhook {
+    pub(crate) fn new(guid: &str, body: Bytes, secret: &str) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key will do");
+        mac.update(&body);
+        Self {
+            guid: guid.to_owned(),
+            signature: format!("sha256={:x}", mac.finalize().into_bytes()),
+            body,
+        }
+    }
+
+    /// The same under another delivery id.
+    pub(crate) fn under(&self, guid: String) -> Self {
+        Self { guid, ..self.clone() }
+    }
+
+    pub(crate) fn request(&self) -> Request<Full<Bytes>> {
+        let request = Request::post("/webhook")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, "GitHub-Hookshot/0000000")
+            .header("X-GitHub-Event", "pull_request")
+            .header("X-GitHub-Delivery", &self.guid)
+            .header("X-Hub-Signature-256", &self.signature)
+            .body(Full::new(self.body.clone()));
+        request.expect("these are headers")
+    }
+}
+
+/// A delivery id that was not there before.
+pub(crate) fn fresh_guid() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{:08x}-0000-4000-8000-{count:012x}", std::process::id())
+}
+
+/// An answer to one webhook of a load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    /// When it was there, from the start of the load.
+    pub(crate) at: Duration,
+    /// From when it was due.
+    pub(crate) took: Duration,
+}
+
+/// How a load is put on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Each connection sends its next webhook as soon as the last is answered.
+    Closed,
+    /// So many in a second in all, whether or not the last is answered: what is late counts from when it was due.
+    Open(f64),
+}
+
+/// Sends a webhook again and again under fresh ids.
+pub(crate) async fn load(
+    address: SocketAddr,
+    webhook: &Webhook,
+    connections: usize,
+    pace: Pace,
+    length: Duration,
+) -> Vec<Answered> {
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        clients.push(Client::connect(address).await);
+    }
+    let turn = Arc::new(AtomicU64::new(0));
+    let begin = Instant::now();
+    let mut senders = tokio::task::JoinSet::new();
+    for mut client in clients {
+        let (webhook, turn) = (webhook.clone(), Arc::clone(&turn));
+        senders.spawn(async move {
+            let mut answers = Vec::new();
+            loop {
+                let due = match pace {
+                    Pace::Closed => begin.elapsed(),
+                    #[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
+                    Pace::Open(rate) => Duration::from_secs_f64(turn.fetch_add(1, Ordering::Relaxed) as f64 / rate),
+                };
+                if due >= length {
+                    return answers;
+                }
+                tokio::time::sleep_until((begin + due).into()).await;
+                let (status, _) = client.send(webhook.under(fresh_guid()).request()).await;
+                let at = begin.elapsed();
+                answers.push(Answered {
+                    status,
+                    at,
+                    took: at.saturating_sub(due),
+                });
+            }
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(answers) = senders.join_next().await {
+        all.extend(answers.expect("a sender does not fail"));
+    }
+    all
+}

@@ -1,0 +1,212 @@
+//! Deliveries per second, against raw lapin; latency at half of that; and memory while the broker takes nothing.
+
+use std::time::Duration;
+
+use crate::http::{Answered, Client, Pace, Webhook, load};
+use crate::raw::{Message, Raw};
+use crate::report::{Report, progress};
+use crate::stage::{Process, Stage};
+use crate::stats::{median, millis, quantile, short, spread};
+use crate::{Plan, policies};
+
+const EXCHANGE: &str = "lockflight.events";
+const QUEUE: &str = "lockflight.plan";
+
+/// As many as the ingress takes at a time.
+const CONNECTIONS: usize = 64;
+const WINDOWS: [usize; 3] = [100, 300, 1_000];
+
+struct Bench<'a> {
+    ingress: Process,
+    raw: Raw,
+    webhook: Webhook,
+    message: Message,
+    length: Duration,
+    stage: &'a Stage,
+}
+
+pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
+    let files = policies::chain(1);
+    stage.repository("acme/ingress", &files).await;
+    let (_, webhook) = stage.merge("acme/ingress", &policies::change(0)).await;
+    let ingress = stage.start("ingress").await;
+    let raw = Raw::connect(&stage.rabbit.uri()).await;
+    // The very message that the ingress makes of the webhook.
+    let (status, _) = Client::connect(ingress.address).await.send(webhook.request()).await;
+    assert_eq!(status, 202);
+    let message = raw.get(QUEUE).await.expect("what was accepted is in the queue");
+    let bench = Bench {
+        ingress,
+        raw,
+        webhook,
+        message,
+        length: Duration::from_secs(plan.either(2, 6)),
+        stage,
+    };
+    report.title(&format!(
+        "Ingress: webhooks of {} bytes, messages of {} bytes",
+        bench.webhook.body.len(),
+        bench.message.body.len()
+    ));
+    let rate = bench.throughput(plan, report).await;
+    bench.latency(plan, rate / 2.0, report).await;
+    bench.blocked(plan, rate / 2.0, report).await;
+    bench.ingress.stop().await;
+}
+
+impl Bench<'_> {
+    async fn settle(&self) {
+        self.raw.purge(QUEUE).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    async fn webhooks(&self, connections: usize, pace: Pace, length: Duration) -> Vec<Answered> {
+        load(self.ingress.address, &self.webhook, connections, pace, length).await
+    }
+
+    async fn throughput(&self, plan: Plan, report: &mut Report) -> f64 {
+        progress("warming up");
+        let warm = Duration::from_secs(2);
+        self.webhooks(CONNECTIONS, Pace::Closed, warm).await;
+        self.raw.pipelined(EXCHANGE, &self.message, 300, warm).await;
+        self.settle().await;
+
+        let mut ours = Vec::new();
+        let mut processor = Vec::new();
+        let mut theirs = WINDOWS.map(|_| Vec::new());
+        for round in 0..plan.rounds(2, 5) {
+            let before = self.ingress.processor();
+            let answers = self.webhooks(CONNECTIONS, Pace::Closed, self.length).await;
+            let used = self.ingress.processor() - before;
+            let accepted = only(&answers, 202);
+            assert_eq!(accepted.len(), answers.len(), "nothing is refused");
+            let rate = per_second(&answers);
+            ours.push(rate);
+            #[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
+            processor.push(used.as_secs_f64() * 1e6 / answers.len() as f64);
+            self.settle().await;
+            for (window, rates) in WINDOWS.iter().zip(&mut theirs) {
+                let raw = self.raw.pipelined(EXCHANGE, &self.message, *window, self.length).await;
+                rates.push(raw);
+                self.settle().await;
+            }
+            progress(&format!("round {round}: {} by the ingress", short(rate)));
+        }
+        report.head(&["confirmed per second", "median (least–greatest)", "share of raw"]);
+        let best = theirs.iter().map(|rates| median(rates)).fold(0.0, f64::max);
+        for (window, rates) in WINDOWS.iter().zip(&theirs) {
+            let share = short(median(rates) / best);
+            report.row(&[format!("raw lapin, window {window}"), spread(rates), share]);
+        }
+        let share = median(&ours) / best;
+        report.row(&[
+            format!("ingress, {CONNECTIONS} connections"),
+            spread(&ours),
+            short(share),
+        ]);
+        report.row(&[
+            "µs of processor per webhook, ingress".to_owned(),
+            spread(&processor),
+            String::new(),
+        ]);
+        report.goal(
+            "confirmed webhooks per second, as a share of raw lapin's best",
+            "at least 0.70",
+            &short(share),
+            share >= 0.7,
+        );
+        median(&ours)
+    }
+
+    async fn latency(&self, plan: Plan, rate: f64, report: &mut Report) {
+        let mut nines = Vec::new();
+        let mut halves = Vec::new();
+        for _ in 0..plan.rounds(1, 3) {
+            let answers = self.webhooks(CONNECTIONS, Pace::Open(rate), self.length * 2).await;
+            assert_eq!(only(&answers, 202).len(), answers.len(), "nothing is refused");
+            let took: Vec<_> = answers.iter().map(|answered| millis(answered.took)).collect();
+            halves.push(quantile(&took, 0.5));
+            nines.push(quantile(&took, 0.99));
+            self.settle().await;
+        }
+        report.head(&["ms from due to answered", &format!("at {} per second", short(rate))]);
+        report.row(&["median".to_owned(), spread(&halves)]);
+        report.row(&["p99".to_owned(), spread(&nines)]);
+        let p99 = median(&nines);
+        report.goal("p99 at half that rate", "under 50 ms", &format!("{} ms", short(p99)), p99 < 50.0);
+    }
+
+    async fn blocked(&self, plan: Plan, rate: f64, report: &mut Report) {
+        let pause = Duration::from_secs(plan.either(4, 8));
+        let before = self.ingress.memory();
+        let begin = tokio::time::Instant::now();
+        let weather = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            self.stage.rabbit.memory_alarm(true).await;
+            let on = begin.elapsed();
+            tokio::time::sleep(pause).await;
+            self.stage.rabbit.memory_alarm(false).await;
+            (on, begin.elapsed())
+        };
+        let sampling = async {
+            let mut samples = Vec::new();
+            while begin.elapsed() < pause + Duration::from_secs(14) {
+                samples.push((begin.elapsed(), self.ingress.memory()));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            samples
+        };
+        let length = pause + Duration::from_secs(14);
+        let webhooks = self.webhooks(CONNECTIONS, Pace::Open(rate), length);
+        let (answers, (on, off), samples) = tokio::join!(webhooks, weather, sampling);
+        let most = |from: Duration, to: Duration| {
+            let within = samples.iter().filter(|(at, _)| (from..to).contains(at));
+            within.map(|(_, memory)| *memory).fold(0.0, f64::max)
+        };
+        let unblocked = most(Duration::ZERO, on.saturating_sub(Duration::from_secs(2)));
+        let (blocked, after) = (most(on, off), most(off, length));
+        let during = |status| {
+            let within = only(&answers, status).into_iter();
+            within.filter(|answered| (on..off).contains(&answered.at)).count()
+        };
+        let back = only(&answers, 202)
+            .iter()
+            .map(|answered| answered.at)
+            .filter(|at| *at > off)
+            .min();
+        let odd = answers.len() - only(&answers, 202).len() - only(&answers, 503).len();
+        report.head(&["while the broker has a memory alarm", "seen"]);
+        report.row(&["resident before the load".to_owned(), format!("{before:.1} MB")]);
+        report.row(&["at most before the alarm".to_owned(), format!("{unblocked:.1} MB")]);
+        report.row(&["at most during the alarm".to_owned(), format!("{blocked:.1} MB")]);
+        report.row(&["at most after it".to_owned(), format!("{after:.1} MB")]);
+        report.row(&["answered 503 during it".to_owned(), during(503).to_string()]);
+        report.row(&["answered 202 during it".to_owned(), during(202).to_string()]);
+        report.row(&["answered anything else at all".to_owned(), odd.to_string()]);
+        let back = back.map_or(f64::INFINITY, |at| millis(at.saturating_sub(off)));
+        report.row(&["first 202 after its end".to_owned(), format!("{} ms", short(back))]);
+        let grown = blocked - unblocked;
+        report.goal(
+            "memory while the broker blocks",
+            "flat (503, no pile-up, then on)",
+            &format!(
+                "{grown:+.1} MB, {} times 503, on again after {} ms",
+                during(503),
+                short(back)
+            ),
+            grown < 8.0 && during(503) > 0 && odd == 0 && back.is_finite(),
+        );
+        self.settle().await;
+    }
+}
+
+fn only(answers: &[Answered], status: u16) -> Vec<Answered> {
+    let of = answers.iter().filter(|answered| answered.status == status);
+    of.copied().collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
+fn per_second(answers: &[Answered]) -> f64 {
+    let last = answers.iter().map(|answered| answered.at).max().unwrap_or_default();
+    answers.len() as f64 / last.as_secs_f64()
+}
