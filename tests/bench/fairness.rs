@@ -23,10 +23,10 @@ struct Round {
 }
 
 pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
-    let (flooding, _) = repository(stage, "acme/flood").await;
+    let flooding = repository(stage, "acme/flood").await;
     let mut others = Vec::new();
     for number in 0..OTHERS {
-        others.push(repository(stage, &format!("acme/calm-{number}")).await.0);
+        others.push(repository(stage, &format!("acme/calm-{number}")).await);
     }
     let ingress = stage.start("ingress").await;
     let raw = Raw::connect(&stage.rabbit.uri()).await;
@@ -37,7 +37,7 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
     for round in 0..plan.rounds(1, 4) {
         for flood in [None, Some(&flooding)] {
             let planner = stage.start("planner").await;
-            let result = one(&ingress, &planner, &raw, &tap, &others, flood, count).await;
+            let result = one(&ingress, &tap, &others, flood, count).await;
             // What is left of the flood would take minutes.
             planner.kill().await;
             raw.purge_all().await;
@@ -81,21 +81,12 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
     );
 }
 
-async fn repository(stage: &Stage, name: &str) -> (Webhook, u64) {
+async fn repository(stage: &Stage, name: &str) -> Webhook {
     stage.repository(name, &policies::chain(1)).await;
-    let (number, webhook) = stage.merge(name, &policies::change(0)).await;
-    (webhook, number)
+    stage.merge(name, &policies::change(0)).await.1
 }
 
-async fn one(
-    ingress: &Process,
-    planner: &Process,
-    raw: &Raw,
-    tap: &Tap,
-    others: &[Webhook],
-    flood: Option<&Webhook>,
-    count: usize,
-) -> Round {
+async fn one(ingress: &Process, tap: &Tap, others: &[Webhook], flood: Option<&Webhook>, count: usize) -> Round {
     // Mirrors and connections are made before.
     let mut client = Client::connect(ingress.address).await;
     let before = tap.count();
@@ -158,6 +149,5 @@ async fn one(
     let done = since.saturating_sub(count);
     #[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
     let left = flooding.saturating_sub(done) as f64;
-    let (_raw, _planner) = (raw, planner);
     Round { took, left }
 }

@@ -32,6 +32,7 @@ async fn deliveries_while_the_broker_is_down_come_again_by_the_sweep() {
     on(Fleet::on(rabbit.uri(), redis.uri()).settled(), LAB)
         .as_app()
         .unvalidated()
+        .patience(Duration::from_mins(3))
         .setting("github.sweep_every=500ms")
         .setting("webhook.publish_timeout=300ms")
         .run(async |world| {

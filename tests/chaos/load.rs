@@ -1,6 +1,7 @@
 //! Much at once, and many who do it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use lockflight_tests::world::{Fleet, Role, put};
 
@@ -28,6 +29,7 @@ fn forty_labs() -> String {
 async fn two_hundred_promotions_of_one_repository_are_fetched_and_pushed_in_batches() {
     on(Fleet::shared().with(Role::Executor, 1), &forty_labs())
         .unvalidated()
+        .patience(Duration::from_mins(3))
         .run(async |world| {
             world.stop_one(Role::Executor, 0).await;
             let mut changes = Vec::new();

@@ -396,6 +396,11 @@ impl RepositoryPort for SimRepository {
         let hand = self.forge.hand.clone();
         self.write(format!("merges #{number}"), move |world, id| {
             world.will_write(process, id, &What::Pull(number));
+            // The worst moment for a push of somebody else.
+            let meddle = world.weather.meddle;
+            if world.dice.chance(meddle) {
+                world.meddle_with(id, number);
+            }
             let pull = world.repo(id).pull(number);
             if pull.info.merged {
                 let commit = pull.info.merge_commit.clone();

@@ -210,7 +210,7 @@ impl LockGuard for SimGuard {
         let told = self
             .hand
             .call(Kind::Own, "gives the lock back", move |world| {
-                world.locks.release(repo, fence)
+                world.locks.release(repo, fence);
             })
             .await;
         self.released = true;

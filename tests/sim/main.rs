@@ -10,7 +10,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "this is a test: a failed expectation is a failed test"
 )]
 

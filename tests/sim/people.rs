@@ -181,7 +181,7 @@ impl World {
     fn merge_by_hand(&mut self, id: RepoId, number: PrNumber, resolved: Option<Files>) {
         let pull = self.repo(id).pull(number).info.clone();
         if self.merge(id, number, resolved, "bob").is_ok() {
-            self.witness_landed(id, &pull.head_branch, &pull.head);
+            self.witness_landed(id, &pull.head_branch, &pull.head, true);
         }
     }
 
@@ -258,10 +258,23 @@ impl World {
         let is_over = pulls
             .iter()
             .any(|pull| !pull.is_open() && pull.info.head_branch == branch.as_str());
-        if is_over {
-            return;
+        if !is_over {
+            self.push_note(id, &branch);
         }
-        let head = self.repo(id).branches.get(&branch).unwrap().clone();
+    }
+
+    /// Pushes a commit to the branch of a pull request that is open.
+    pub(crate) fn meddle_with(&mut self, id: RepoId, number: PrNumber) {
+        let pull = self.repo(id).pull(number);
+        if pull.is_open()
+            && let Ok(branch) = BranchName::parse(pull.info.head_branch.clone())
+        {
+            self.push_note(id, &branch);
+        }
+    }
+
+    fn push_note(&mut self, id: RepoId, branch: &BranchName) {
+        let head = self.repo(id).branches.get(branch).unwrap().clone();
         let mut files = (*self.objects.get(&head).files).clone();
         files.insert(Arc::from("notes.md"), Arc::from(format!("{branch}")));
         let now = self.now();
@@ -269,7 +282,7 @@ impl World {
         self.say(|| format!("{id}: mallory pushes {commit} to {branch}"));
         self.witness.by_people.insert(commit.clone());
         self.touched_by_people(id, branch.as_str());
-        self.move_branch(id, &branch, &commit);
+        self.move_branch(id, branch, &commit);
     }
 
     /// Changes something where promotions lead.

@@ -32,6 +32,9 @@ pub(crate) struct Carried {
     pub(crate) to: PathInRepo,
 }
 
+/// What goes from where to where.
+type Places = BTreeSet<(PathInRepo, PathInRepo)>;
+
 /// One piece of work of a process: its tasks do not know what the others have read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Actor(ProcessId, usize);
@@ -58,7 +61,7 @@ pub(crate) struct Witness {
     /// The change that was last promoted from one place to another.
     landed: BTreeMap<(RepoId, PathInRepo, PathInRepo), CommitOid>,
     /// The places that each published step names, by change.
-    pub(crate) planned: BTreeMap<(RepoId, PrNumber), BTreeMap<String, BTreeSet<(PathInRepo, PathInRepo)>>>,
+    pub(crate) planned: BTreeMap<(RepoId, PrNumber), BTreeMap<String, Places>>,
     /// How often the two effects that nothing fences were doubled, where two workers held one lock.
     pub(crate) doubled: u64,
     /// How many promotions did not leave at their place what they promoted, since git joined it with what had come there since they were
@@ -215,12 +218,12 @@ impl World {
                 ));
             }
         }
-        self.witness_landed(repo, &branch, &head);
+        self.witness_landed(repo, &branch, &head, false);
     }
 
     /// A promotion was merged, by whomever. Git joins file by file, so where something else has come to the place since the promotion was
     /// planned, what stands there afterwards may be neither.
-    pub(crate) fn witness_landed(&mut self, repo: RepoId, branch: &str, head: &CommitOid) {
+    pub(crate) fn witness_landed(&mut self, repo: RepoId, branch: &str, head: &CommitOid, by_people: bool) {
         let Some(source) = self.source_of(repo, branch) else {
             return;
         };
@@ -229,6 +232,11 @@ impl World {
             if self.entry(head, &to) != self.entry(&main, &to) {
                 self.say(|| format!("what stands at {to} now is a mixture"));
                 self.witness.mixed += 1;
+                if !by_people && !self.witness.raced.contains(&(repo, to.clone())) {
+                    self.violate(format!(
+                        "I6: a merge without a person left a mixture at {to} of {repo}"
+                    ));
+                }
                 self.witness.raced.insert((repo, to.clone()));
             }
             self.witness.landed.insert((repo, from, to), source.clone());

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::layout::Layout;
 use crate::locks::Locks;
-use crate::objects::Objects;
+use crate::objects::{Conflict, Objects};
 use crate::process::{ProcessId, Processes};
 use crate::queue::Messages;
 use crate::weather::Weather;
@@ -270,7 +270,7 @@ impl World {
             None => self
                 .objects
                 .merged(&before, &head)
-                .map_err(|_| Unmergeable::Conflict)?,
+                .map_err(|Conflict| Unmergeable::Conflict)?,
         };
         let parents = if squashes {
             vec![before.clone()]

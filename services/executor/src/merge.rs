@@ -9,8 +9,11 @@ use lockflight_fleet::worker::{Done, Failure};
 use lockflight_fleet::{Clock, RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_forge::{MergeMethod, MergeOutcome, PullRequest, PullRequestState};
-use lockflight_git::port::{MirrorPort as _, MirrorsPort};
+use lockflight_git::port::{MirrorPort, MirrorsPort};
+use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Envelope, MergeV1, Outcome};
+use lockflight_promotion::plan::Sync;
+use lockflight_promotion::{CommitOid, PathInRepo};
 
 use crate::assess::{Assessment, assess};
 use crate::promote::{is_of, left_to_people};
@@ -50,17 +53,15 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             let remedy = "resolve the conflict and merge it by hand, or close it";
             return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
         }
-        // Nobody looks before this merge, so it must not undo what has come to the targets since.
+        // Nobody looks before this merge, so it must not undo what has come to the targets since, nor be mixed with it.
         let mirror = self.mirror(&client).await?;
         let Some(head) = mirror.fetch_branch(&change.branch).await? else {
             return Ok(Done::Ack(Vec::new()));
         };
         mirror.fetch(&change.branch, &change.merged_as).await?;
-        let overtaken = match assess(&mirror, change, step, &head).await? {
-            Assessment::Needed(open) => {
-                open.len() < step.sync.len() && self.is_whole(&mirror, promote, &merge.commit).await?
-            }
-            Assessment::Carried => true,
+        let open = match assess(&mirror, change, step, &head).await? {
+            Assessment::Needed(open) => open,
+            Assessment::Carried => Vec::new(),
             Assessment::Unsafe { reason } => {
                 return Ok(Done::Ack(vec![failed(
                     envelope,
@@ -70,10 +71,18 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 )]));
             }
         };
-        if overtaken {
+        if open.is_empty() || mirror.commit(self.commit_spec(promote, &open)).await?.oid != merge.commit {
             let reason =
                 format!("the targets of pull request {number} have later content of the same source by now");
             let remedy = "close it, or merge it by hand if it is the older content that you want";
+            return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
+        }
+        if !are_untouched(&mirror, change, &head, &open).await? {
+            let reason = format!(
+                "the targets of pull request {number} have changed since it was planned, and a merge would mix both"
+            );
+            let remedy = "close it, and let the next change to the same components bring them whole; or merge it by hand if the \
+                          result is right";
             return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
         }
         failpoint::reached("executor.merging");
@@ -104,6 +113,18 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             }
         })
     }
+}
+
+/// Whether there stands at the targets what stood there when the step was planned. The pull request is joined to the branch file by file: with
+/// anything else there, the result could be content that no source ever had.
+async fn are_untouched(
+    mirror: &impl MirrorPort,
+    change: &Change,
+    head: &CommitOid,
+    open: &[Sync],
+) -> Result<bool, Failure> {
+    let targets: Vec<PathInRepo> = open.iter().map(|sync| sync.to.clone()).collect();
+    Ok(mirror.entries(head, &targets).await? == mirror.entries(&change.merged_as, &targets).await?)
 }
 
 /// How long to wait before the next look: a tenth of how long the pull request has been open, so that those that wait for days cost few

@@ -50,7 +50,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     }
 
     /// Whether a commit holds all parts of the step, also those that are carried by now.
-    pub(crate) async fn is_whole(
+    async fn is_whole(
         &self,
         mirror: &G::Mirror,
         promote: &PromoteV1,

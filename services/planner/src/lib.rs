@@ -18,9 +18,11 @@ use lockflight_forge::port::ForgePort;
 use lockflight_git::Mirrors;
 use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::message::{Body, DeliveryV1, Envelope, Outcome, Phase};
+use lockflight_promotion::telemetry::attribute;
 use lockflight_promotion::text::Links;
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_promotion::{ErrorClass, PrNumber};
+use tracing::field::Empty;
 
 use crate::facts::Reading;
 
@@ -74,8 +76,16 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             } => (policy, facts, phases),
         };
         let started = Instant::now();
-        let plan = lockflight_promotion::plan(&policy, &facts)
+        let span = tracing::info_span!(
+            "plan",
+            { attribute::PLAN_ID } = Empty,
+            { attribute::PLAN_STEPS } = Empty
+        );
+        let plan = span
+            .in_scope(|| lockflight_promotion::plan(&policy, &facts))
             .map_err(|error| Failure::of(ErrorClass::Bug, &error))?;
+        span.record(attribute::PLAN_ID, plan.id.as_str());
+        span.record(attribute::PLAN_STEPS, plan.steps.len());
         phases.push(Phase {
             name: "plan".to_owned(),
             ms: reply::millis(started),

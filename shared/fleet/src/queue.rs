@@ -264,7 +264,9 @@ pub enum PublishError {
     #[error("a message could not be written as JSON; nothing was published")]
     Encode(#[source] serde_json::Error),
     /// A message is larger than the broker takes, compressed.
-    #[error("a message of {bytes} bytes is larger than the {limit} that the queue takes, even compressed; nothing was published")]
+    #[error(
+        "a message of {bytes} bytes is larger than the {limit} that the queue takes, even compressed; nothing was published"
+    )]
     TooLarge {
         /// Its size, compressed.
         bytes: usize,
@@ -308,7 +310,9 @@ pub enum SettleError {
     #[error("a message that follows could not be written as JSON; the message comes again")]
     Encode(#[source] serde_json::Error),
     /// A message that follows is larger than the broker takes, compressed. The message was parked for it, with this reason.
-    #[error("a message that follows has {bytes} bytes, more than the {limit} that the queue takes, even compressed; the message is parked")]
+    #[error(
+        "a message that follows has {bytes} bytes, more than the {limit} that the queue takes, even compressed; the message is parked"
+    )]
     TooLarge {
         /// Its size, compressed.
         bytes: usize,

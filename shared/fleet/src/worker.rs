@@ -173,7 +173,10 @@ pub async fn work<Q: Queue, H: Handler>(
             Ok(Some(batch)) => {
                 let repo = batch.first().map(|first| first.envelope().repo.name.clone());
                 let span = tracing::info_span!(
-                    "batch", queue.name = work.name(), repo = repo.as_ref().map(tracing::field::display), batch.messages = batch.len(),
+                    "batch",
+                    queue.name = work.name(),
+                    repo = repo.as_ref().map(tracing::field::display),
+                    batch.messages = batch.len(),
                 );
                 in_hand.spawn(handle_batch(place, batch, Arc::clone(&handler), options).instrument(span));
             }
@@ -205,13 +208,20 @@ fn finished(ended: Option<Result<(), tokio::task::JoinError>>) {
 }
 
 /// Prepares a batch, and handles and settles its messages one after another, all the while keeping those whose turn is yet to come.
-async fn handle_batch<D: Delivery, H: Handler>(place: Place, batch: Vec<D>, handler: Arc<H>, options: WorkerOptions) {
+async fn handle_batch<D: Delivery, H: Handler>(
+    place: Place,
+    batch: Vec<D>,
+    handler: Arc<H>,
+    options: WorkerOptions,
+) {
     let _busy = Level::busy(place.work);
     measure::received(place, batch.len());
     let mut waiting: VecDeque<D> = batch.into();
     let prepared = {
         let envelopes: Vec<&Envelope> = waiting.iter().map(Delivery::envelope).collect();
-        let prepare = handler.prepare(&envelopes).instrument(trace::prepare(place, waiting.iter()));
+        let prepare = handler
+            .prepare(&envelopes)
+            .instrument(trace::prepare(place, waiting.iter()));
         match within(prepare, waiting.iter().collect(), options).await {
             Ok(prepared) => prepared,
             Err(Ended::TooLong) => {
@@ -223,7 +233,9 @@ async fn handle_batch<D: Delivery, H: Handler>(place: Place, batch: Vec<D>, hand
     };
     // A handler that leaves one out has a mistake: the message is then dropped, and comes again counted.
     for prepared in prepared {
-        let Some(delivery) = waiting.pop_front() else { break };
+        let Some(delivery) = waiting.pop_front() else {
+            break;
+        };
         let span = trace::process(place, &delivery);
         handle_one(place, delivery, prepared, &waiting, handler.as_ref(), options)
             .instrument(span)
@@ -363,7 +375,11 @@ fn is_stale(settled: &Settled) -> bool {
     *settled == Settled::Stale
 }
 
-async fn ack<D: Delivery>(place: Place, delivery: D, mut follow: Vec<Envelope>) -> Result<Settled, SettleError> {
+async fn ack<D: Delivery>(
+    place: Place,
+    delivery: D,
+    mut follow: Vec<Envelope>,
+) -> Result<Settled, SettleError> {
     let settling = Settling::begin(place, "ack", &delivery, &mut follow);
     settling.end(delivery.ack(follow), is_stale).await
 }

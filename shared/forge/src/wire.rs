@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use lockflight_promotion::telemetry::span as names;
+use lockflight_promotion::telemetry::{attribute, span as names};
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::service::middleware::extra_headers::ExtraHeadersLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
@@ -128,15 +128,15 @@ impl Wire {
         self.counters.count(route, status);
         match status {
             Some(status) => {
-                span.record("http.response.status_code", status.as_u16());
+                span.record(attribute::HTTP_RESPONSE_STATUS_CODE, status.as_u16());
                 // As the conventions for HTTP have it: for who asks, a refusal is an error.
                 if status.is_client_error() || status.is_server_error() {
-                    span.record("error.type", status.as_str());
+                    span.record(attribute::ERROR_TYPE, status.as_str());
                     span.record("otel.status_code", "error");
                 }
             }
             None => {
-                span.record("error.type", "network");
+                span.record(attribute::ERROR_TYPE, "network");
                 span.record("otel.status_code", "error");
             }
         }
@@ -151,11 +151,11 @@ impl Wire {
             otel.name = names::github(route.verb.as_str(), route.template),
             otel.kind = "client",
             otel.status_code = Empty,
-            http.request.method = route.verb.as_str(),
-            url.template = route.template,
-            server.address = origin.host().unwrap_or_default(),
-            http.response.status_code = Empty,
-            error.type = Empty,
+            { attribute::HTTP_REQUEST_METHOD } = route.verb.as_str(),
+            { attribute::URL_TEMPLATE } = route.template,
+            { attribute::SERVER_ADDRESS } = origin.host().unwrap_or_default(),
+            { attribute::HTTP_RESPONSE_STATUS_CODE } = Empty,
+            { attribute::ERROR_TYPE } = Empty,
         )
     }
 

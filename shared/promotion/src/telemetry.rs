@@ -46,21 +46,6 @@ pub mod buckets {
     pub const WORK: [f64; 15] = [
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0,
     ];
-    /// For what waits for people: half a minute to two weeks.
-    pub const HUMAN: [f64; 12] = [
-        30.0,
-        60.0,
-        300.0,
-        900.0,
-        3_600.0,
-        14_400.0,
-        43_200.0,
-        86_400.0,
-        172_800.0,
-        345_600.0,
-        604_800.0,
-        1_209_600.0,
-    ];
 }
 
 /// Names of instruments. Each says its kind, its unit and its attributes.
@@ -158,8 +143,6 @@ pub mod metric {
     /// Gauge, `{count}`: live executors, as this process sees them.
     pub const MEMBERS: &str = "lockflight.members";
 
-    /// Histogram, `s`: one git operation on a mirror. [`super::attribute::OPERATION`], [`super::attribute::RESULT`].
-    pub const GIT_DURATION: &str = "lockflight.git.duration";
     /// Histogram, `{message}`: messages in a batch. [`super::attribute::QUEUE`].
     pub const BATCH_MESSAGES: &str = "lockflight.batch.messages";
 
@@ -187,25 +170,17 @@ pub mod attribute {
     pub const MESSAGING_OPERATION_TYPE: &str = "messaging.operation.type";
     /// Where a message goes or comes from: see [`super::destination`].
     pub const MESSAGING_DESTINATION_NAME: &str = "messaging.destination.name";
-    /// The partition of the steps, such as `03`.
-    pub const MESSAGING_DESTINATION_PARTITION_ID: &str = "messaging.destination.partition.id";
     /// The message's own id. Spans only.
     pub const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
     /// What the message belongs to: the webhook delivery that set everything off. Spans only.
     pub const MESSAGING_MESSAGE_CONVERSATION_ID: &str = "messaging.message.conversation_id";
-    /// The size of the message's body, in bytes. Spans only.
-    pub const MESSAGING_MESSAGE_BODY_SIZE: &str = "messaging.message.body.size";
     /// How many messages a span is about, where it is about several.
     pub const MESSAGING_BATCH_MESSAGE_COUNT: &str = "messaging.batch.message_count";
     /// The routing key, such as `step.promote`.
     pub const RABBITMQ_ROUTING_KEY: &str = "rabbitmq.destination.routing_key";
-    /// The delivery tag within its channel. Spans only.
-    pub const RABBITMQ_DELIVERY_TAG: &str = "rabbitmq.message.delivery_tag";
 
     /// The name of a server that is called.
     pub const SERVER_ADDRESS: &str = "server.address";
-    /// Its port.
-    pub const SERVER_PORT: &str = "server.port";
     /// The HTTP method.
     pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
     /// The HTTP status.
@@ -219,8 +194,6 @@ pub mod attribute {
 
     /// The repository, as `owner/name`. Spans only.
     pub const VCS_REPOSITORY_NAME: &str = "vcs.repository.name";
-    /// The number of a pull request. Spans only.
-    pub const VCS_CHANGE_ID: &str = "vcs.change.id";
 
     /// The id of the webhook delivery that set everything off. Spans only.
     pub const DELIVERY_ID: &str = "lockflight.delivery.id";
@@ -230,13 +203,11 @@ pub mod attribute {
     pub const PLAN_STEPS: &str = "lockflight.plan.steps";
     /// How often a message was tried before: 0 at first. Spans only.
     pub const ATTEMPT: &str = "lockflight.attempt";
-    /// Milliseconds until a message that was put aside comes again. Spans only.
-    pub const WAIT_MS: &str = "lockflight.wait_ms";
 
     /// The webhook's event, if it is one of [`super::EVENTS`]; else [`super::OTHER`]. `none` for what was refused before it was known.
     pub const EVENT: &str = "lockflight.event";
     /// How it ended. Webhooks: `accepted`, `ignored`, `pong`, `bad_signature`, `refused`, `busy`, `unavailable`, `broken`. Locks:
-    /// `acquired`, `bypassed`, `failed`. Git: `ok`, `failed`.
+    /// `acquired`, `bypassed`, `failed`.
     pub const RESULT: &str = "lockflight.result";
     /// The queue: `plan` or `steps`.
     pub const QUEUE: &str = "lockflight.queue";
@@ -258,8 +229,6 @@ pub mod attribute {
     pub const CREDENTIAL: &str = "lockflight.github.credential";
     /// What a connection to the broker is for: `publish` or `consume`.
     pub const CONNECTION: &str = "lockflight.connection";
-    /// What git does: `fetch`, `commit`, `push`.
-    pub const OPERATION: &str = "lockflight.operation";
     /// The version of this program.
     pub const VERSION: &str = "lockflight.version";
     /// The role of the process: `serve`, `ingress`, `planner`, `executor`.
@@ -383,6 +352,6 @@ mod tests {
 
     #[test]
     fn buckets_grow() {
-        assert!(buckets::SHORT.is_sorted() && buckets::WORK.is_sorted() && buckets::HUMAN.is_sorted());
+        assert!(buckets::SHORT.is_sorted() && buckets::WORK.is_sorted());
     }
 }

@@ -7,7 +7,7 @@
 //!   what the forge shows, by what it logs, and by what any user of the machine can see of its processes.
 //! - A story ends in `World::finish`, whatever it was about: `serve` ends in peace on SIGTERM, no pull request or comment is there
 //!   twice, no comment was left unread by the story, and no secret is to be seen anywhere.
-//! - Every wait is for something to be seen, and is bounded by [`PATIENCE`]. A story that fails prints what the forge and `serve` did.
+//! - Every wait is for something to be seen, and is bounded, by [`PATIENCE`] where the story says nothing else. A story that fails prints what the forge and `serve` did.
 //! - The child is killed when the world goes, and nothing but the child.
 //!
 //! What it ignores: how they do it. There is no back door, so the same story can be told of `serve` and of a fleet.
@@ -87,6 +87,7 @@ pub struct World {
     secrets: Vec<(&'static str, String)>,
     read_comments: Mutex<HashSet<u64>>,
     branches: AtomicU32,
+    patience: Duration,
     // Last: the processes and servers above use it.
     data: TempDir,
 }
@@ -119,7 +120,7 @@ impl World {
         self.installation.expect("in this world Lockflight is an App")
     }
 
-    /// Waits until there is an answer; fails the story with everything that is known after [`PATIENCE`].
+    /// Waits until there is an answer; fails the story with everything that is known after the world's patience.
     pub async fn until<T>(&self, what: &str, mut look: impl FnMut(&Forge) -> Option<T>) -> T {
         let search = async {
             loop {
@@ -129,8 +130,8 @@ impl World {
                 }
             }
         };
-        let found = tokio::time::timeout(PATIENCE, search).await;
-        found.unwrap_or_else(|_| panic!("this did not happen within {PATIENCE:?}: {what}"))
+        let found = tokio::time::timeout(self.patience, search).await;
+        found.unwrap_or_else(|_| panic!("this did not happen within {:?}: {what}", self.patience))
     }
 
     /// Waits until `serve` has logged a line with this text, and returns the line.
@@ -141,8 +142,8 @@ impl World {
 
     /// Waits until so many lines with this text were logged.
     pub async fn until_logged_times(&self, text: &str, times: usize) {
-        let found = tokio::time::timeout(PATIENCE, self.log.lines_with(text, times)).await;
-        found.unwrap_or_else(|_| panic!("{text:?} was not logged {times} times within {PATIENCE:?}"));
+        let found = tokio::time::timeout(self.patience, self.log.lines_with(text, times)).await;
+        found.unwrap_or_else(|_| panic!("{text:?} was not logged {times} times within {:?}", self.patience));
     }
 
     /// Waits until something is held at the forge.
@@ -168,8 +169,8 @@ impl World {
             }
         };
         // What was set off may be much, such as a hundred deliveries.
-        let silent = tokio::time::timeout(2 * PATIENCE, silence).await;
-        silent.unwrap_or_else(|_| panic!("there was no quiet within {:?}", 2 * PATIENCE));
+        let silent = tokio::time::timeout(2 * self.patience, silence).await;
+        silent.unwrap_or_else(|_| panic!("there was no quiet within {:?}", 2 * self.patience));
     }
 
     fn activity(&self) -> (u64, u64, usize) {

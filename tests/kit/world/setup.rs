@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -16,7 +17,7 @@ use super::fleet::{Fleet, Member};
 use super::front::Front;
 use super::git::{self, FirstFile};
 use super::serve::{Launch, Log};
-use super::{APPROVER, BOT, HUBOT, Identity, MONA, REPOSITORY, World};
+use super::{APPROVER, BOT, HUBOT, Identity, MONA, PATIENCE, REPOSITORY, World};
 use crate::otlp::Collector;
 use crate::proxy::ValidatingProxy;
 
@@ -32,6 +33,7 @@ pub struct Setup {
     variables: Vec<(String, String)>,
     fleet: Option<Fleet>,
     is_validated: bool,
+    patience: Duration,
 }
 
 impl Setup {
@@ -47,7 +49,15 @@ impl Setup {
             variables: Vec::new(),
             fleet: None,
             is_validated: true,
+            patience: PATIENCE,
         }
+    }
+
+    /// Waits for longer than usual, in a story of much work.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Has Lockflight talk to the forge directly, for stories of so many requests that holding each to GitHub's description takes too
@@ -241,6 +251,7 @@ impl Setup {
             secrets,
             read_comments: std::sync::Mutex::default(),
             branches: AtomicU32::new(0),
+            patience: self.patience,
             data,
         };
         world.start_all().await;

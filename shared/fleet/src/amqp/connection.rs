@@ -227,7 +227,13 @@ impl Link {
         self.shared.wanted.send_replace(Want::Closed);
         let mut health = self.health();
         // Whether in good order or not: after that time it is given up.
-        drop(tokio::time::timeout(GOODBYE + LOOK, health.wait_for(|health| *health == Health::Closed)).await);
+        drop(
+            tokio::time::timeout(
+                GOODBYE + LOOK,
+                health.wait_for(|health| *health == Health::Closed),
+            )
+            .await,
+        );
     }
 }
 
@@ -295,7 +301,8 @@ async fn closed(wanted: &mut watch::Receiver<Want>) {
 }
 
 async fn connect(link: &Shared) -> Result<Connection, String> {
-    let properties = ConnectionProperties::default().with_connection_name(format!("lockflight {}", link.name).into());
+    let properties =
+        ConnectionProperties::default().with_connection_name(format!("lockflight {}", link.name).into());
     match tokio::time::timeout(HANDSHAKE, Connection::connect_uri(link.uri.expose(), properties)).await {
         Ok(connected) => connected.map_err(|error| error.to_string()),
         Err(_) => Err(format!("it did not answer within {HANDSHAKE:?}")),
@@ -364,7 +371,10 @@ async fn see_off(mut connection: Arc<Connection>) {
         };
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    #[expect(clippy::disallowed_methods, reason = "the thread ends by itself, and nothing is to be measured")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread ends by itself, and nothing is to be measured"
+    )]
     let thread = tokio::task::spawn_blocking(move || connection.run());
     drop(tokio::time::timeout(GOODBYE, thread).await);
 }

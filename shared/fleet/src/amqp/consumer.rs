@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::watch;
 
 use super::Partitions;
+use super::acknowledge::{give_back, in_time};
 use super::intake::{Feed, Intake};
 use super::message::{Incoming, short};
 use crate::{Schedule, Work};
@@ -68,10 +69,13 @@ impl Wanted {
     }
 
     fn now(&self) -> bool {
-        let ours = self.partition.as_ref().is_none_or(|(partition, ours)| match &*ours.borrow() {
-            Partitions::All => true,
-            Partitions::Some(ours) => ours.contains(partition),
-        });
+        let ours = self
+            .partition
+            .as_ref()
+            .is_none_or(|(partition, ours)| match &*ours.borrow() {
+                Partitions::All => true,
+                Partitions::Some(ours) => ours.contains(partition),
+            });
         ours && !self.is_closing()
     }
 
@@ -151,7 +155,10 @@ impl Consuming {
                     failures = failures.saturating_add(1);
                     let wait = BACKOFF.delay(failures);
                     if connection.status().connected() {
-                        tracing::warn!(queue = self.queue, "a consumer ended; beginning again in {wait:?}: {why}");
+                        tracing::warn!(
+                            queue = self.queue,
+                            "a consumer ended; beginning again in {wait:?}: {why}"
+                        );
                     } else {
                         // The connection's supervisor tells it once, for all consumers.
                         tracing::debug!(queue = self.queue, "a consumer ended with its connection: {why}");
@@ -209,15 +216,15 @@ impl Consuming {
     async fn leave(&mut self, feed: &Feed, channel: &Channel, consumer: &mut Consumer) -> Ended {
         let waiting = self.intake.withdraw(feed);
         // Plan work has no order, so what nobody has begun with can go to other planners at once.
-        let give_back = self.intake.work == Work::Plan;
-        if give_back {
+        let gives_back = self.intake.work == Work::Plan;
+        if gives_back {
             let tag = consumer.tag();
-            if let Err(error) = channel.basic_cancel(tag, BasicCancelOptions::default()).await {
+            if let Err(error) = in_time(channel.basic_cancel(tag, BasicCancelOptions::default())).await {
                 return Ended::Lost(error.to_string());
             }
             for incoming in waiting {
                 // What can't be given back now goes back with the channel.
-                drop(incoming.acker.nack(REQUEUE).await);
+                give_back(&incoming.acker).await;
             }
         }
         let mut changes = self.intake.changes();
@@ -237,10 +244,10 @@ impl Consuming {
                 () = self.wanted.changed() => {}
                 _ = changes.changed() => {}
                 next = consumer.next(), if !cancelled => match next {
-                    Some(Ok(delivery)) if give_back => drop(delivery.acker.nack(REQUEUE).await),
+                    Some(Ok(delivery)) if gives_back => give_back(&delivery.acker).await,
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Ended::Lost(error.to_string()),
-                    None if give_back => cancelled = true,
+                    None if gives_back => cancelled = true,
                     None => return Ended::Lost("the broker cancelled the consumer".to_owned()),
                 },
             }
@@ -248,12 +255,11 @@ impl Consuming {
     }
 }
 
-const REQUEUE: BasicNackOptions = BasicNackOptions {
-    multiple: false,
-    requeue: true,
-};
-
-async fn open(connection: &Connection, queue: &str, window: u16) -> Result<(Channel, Consumer), lapin::Error> {
+async fn open(
+    connection: &Connection,
+    queue: &str,
+    window: u16,
+) -> Result<(Channel, Consumer), lapin::Error> {
     let channel = connection.create_channel().await?;
     channel.basic_qos(window, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();

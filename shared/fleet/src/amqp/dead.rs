@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, Consumer};
 use tokio::sync::watch;
 
+use super::acknowledge::acknowledge;
 use super::fate::Fates;
 use super::message::Incoming;
 use super::publisher::Publisher;
@@ -61,7 +62,10 @@ impl Dead {
             };
             failures = failures.saturating_add(1);
             let wait = BACKOFF.delay(failures);
-            tracing::debug!(wait_ms = wait.as_millis(), "what RabbitMQ gave up on is not looked at: {ended}");
+            tracing::debug!(
+                wait_ms = wait.as_millis(),
+                "what RabbitMQ gave up on is not looked at: {ended}"
+            );
             tokio::time::sleep(wait).await;
         }
     }
@@ -76,11 +80,15 @@ impl Dead {
             let incoming = Incoming::read(delivery);
             let reason = reason(&incoming);
             // It stays where it is until it is known to be parked.
-            if let Err(error) = self.publisher.publish(self.fates.parked(&incoming, &reason)).await {
+            if let Err(error) = self
+                .publisher
+                .publish(self.fates.parked(&incoming, &reason))
+                .await
+            {
                 return error.to_string();
             }
             tracing::error!(repo.id = %incoming.repo, key = %incoming.routing_key, "a message was parked: {reason}");
-            match incoming.acker.ack(BasicAckOptions::default()).await {
+            match acknowledge(&incoming.acker).await {
                 Ok(true) => *failures = 0,
                 Ok(false) => return "the connection was lost".to_owned(),
                 Err(error) => return error.to_string(),

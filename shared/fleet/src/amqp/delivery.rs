@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::BasicAckOptions;
 use lockflight_promotion::message::Envelope;
 
+use super::acknowledge::acknowledge;
 use super::intake::Intake;
 use super::lanes::Ticket;
 use super::message::{Incoming, Outgoing, Unfit};
-use crate::{BackendError, Delivery, Retried, SettleError, Settled};
+use crate::{Delivery, Retried, SettleError, Settled};
 
 /// A message in a worker's hands. Dropping it unsettled gives it back, counted.
 #[derive(Debug)]
@@ -56,14 +56,14 @@ impl AmqpDelivery {
     async fn settle(mut self, publish: Vec<Outgoing>) -> Result<Settled, SettleError> {
         self.intake.publisher.publish(publish).await?;
         crate::failpoint::reached("worker.followed");
-        let acknowledged = self.incoming.acker.ack(BasicAckOptions::default()).await;
+        let acknowledged = acknowledge(&self.incoming.acker).await;
         self.settled = true;
         self.intake.finish(self.ticket);
         match acknowledged {
             Ok(true) => Ok(Settled::Done),
             // Its channel died before: the broker hands it out once more.
             Ok(false) => Ok(Settled::Stale),
-            Err(error) => Err(SettleError::Backend(BackendError::new(error))),
+            Err(error) => Err(SettleError::Backend(error)),
         }
     }
 

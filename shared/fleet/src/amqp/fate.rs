@@ -17,6 +17,9 @@ use crate::clock::millis;
 /// The longest id of a message.
 const ID_CHARS: usize = 200;
 
+/// How often the broker has to have taken a message back before it is a suspect.
+const SUSPECT: u32 = 3;
+
 /// Where messages go, by these options.
 #[derive(Clone, Debug)]
 pub(super) struct Fates {
@@ -28,6 +31,13 @@ impl Incoming {
     /// How often it was handed out before and came back: as its headers count, and since then as the broker does.
     pub(super) fn attempt(&self) -> u32 {
         self.failed.saturating_add(self.losses())
+    }
+
+    /// Whether it may be what broke its worker, so that it is handed out alone. The broker also counts, for all that it takes back from a
+    /// process, what nobody had begun with, which after a death or a hand-over may be hundreds of one repository; so its word alone
+    /// makes no suspect of a message before it has come back a few times.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.failed > 0 || self.lost > 0 || self.losses() >= SUSPECT
     }
 
     /// How often that was without a word.
@@ -48,7 +58,10 @@ impl Fates {
     pub(super) fn failed(&self, incoming: &Incoming, reason: &str) -> (Retried, Vec<Outgoing>) {
         let failed = incoming.failed.saturating_add(1);
         if failed >= self.options.max_attempts {
-            return (Retried::Parked, self.park(incoming, failed, incoming.losses(), reason));
+            return (
+                Retried::Parked,
+                self.park(incoming, failed, incoming.losses(), reason),
+            );
         }
         let wait = self.options.backoff.delay(failed);
         let standing = Standing {
@@ -145,7 +158,9 @@ impl Fates {
     fn rung(&self, wait: Duration) -> Option<usize> {
         let rungs = self.options.ladder.iter().enumerate();
         let short_enough = rungs.filter(|(_, rung)| **rung <= wait);
-        short_enough.max_by_key(|(_, rung)| **rung).map(|(place, _)| place)
+        short_enough
+            .max_by_key(|(_, rung)| **rung)
+            .map(|(place, _)| place)
     }
 
     /// What the journal is told of a message, if it can be read.

@@ -152,7 +152,7 @@ impl Intake {
             source: feed.source,
             repo: envelope.repo.id,
             id: envelope.id.clone(),
-            counted: incoming.attempt() > 0,
+            counted: incoming.is_suspect(),
             token: Arc::clone(&incoming),
         };
         let stood_for = {
@@ -254,7 +254,9 @@ impl Intake {
         }
         for incoming in lost {
             measure::lost(self.work, "timeout");
-            let publish = self.fates.lost(&incoming, "nothing was heard of its worker in time", false);
+            let publish = self
+                .fates
+                .lost(&incoming, "nothing was heard of its worker in time", false);
             self.go(incoming, publish, false);
         }
         measure::put_back(self.work, held.len());

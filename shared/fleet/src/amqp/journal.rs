@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use lockflight_promotion::message::Envelope;
 use tokio::sync::watch;
 
+use super::acknowledge::acknowledge;
 use super::connection::Unavailable;
 use super::message::{Outgoing, PUBLISHED, Unfit, headers_of, integer, read_body};
 use super::{AmqpFleet, Inner};
@@ -88,7 +89,10 @@ impl Journal for AmqpFleet {
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     let pause = BACKOFF.delay(failures);
-                    tracing::debug!(wait_ms = pause.as_millis(), "the journal can't be watched: {error:?}");
+                    tracing::debug!(
+                        wait_ms = pause.as_millis(),
+                        "the journal can't be watched: {error:?}"
+                    );
                     tokio::select! {
                         _ = stopped.changed() => {}
                         () = tokio::time::sleep(pause) => {}
@@ -138,10 +142,16 @@ async fn wait(fleet: &Inner, after: Offset) -> Result<(), JournalError> {
                     break Ok(());
                 }
                 // Otherwise it would be the last.
-                delivery.acker.ack(BasicAckOptions::default()).await?;
+                acknowledge(&delivery.acker)
+                    .await
+                    .map_err(JournalError::Backend)?;
             }
             Some(Err(error)) => break Err(error.into()),
-            None => break Err(JournalError::Backend(BackendError::new("the consumer of the journal ended"))),
+            None => {
+                break Err(JournalError::Backend(BackendError::new(
+                    "the consumer of the journal ended",
+                )));
+            }
         }
     };
     close(channel);
@@ -168,13 +178,18 @@ async fn open(
 /// Closes a channel without waiting for it. A stream keeps what was read from it.
 fn close(channel: Channel) {
     // It is gone with its connection at the latest.
-    drop(tokio::spawn(async move { channel.close(200, "done".into()).await }));
+    drop(tokio::spawn(
+        async move { channel.close(200, "done".into()).await },
+    ));
 }
 
 fn record(delivery: &Delivery) -> Option<Recorded> {
     let headers = headers_of(&delivery.properties);
     let offset = integer(&headers, STREAM_OFFSET).and_then(|offset| u64::try_from(offset).ok())?;
-    let timestamp = delivery.properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
+    let timestamp = delivery
+        .properties
+        .timestamp()
+        .and_then(|seconds| i64::try_from(seconds).ok());
     Some(Recorded {
         offset: Offset(offset.saturating_add(1)),
         recorded_at: integer(&headers, PUBLISHED)

@@ -144,7 +144,12 @@ impl Outgoing {
         Self::new(envelope, "".into(), names.journal().into(), limit)
     }
 
-    fn new(envelope: &Envelope, exchange: ShortString, routing_key: ShortString, limit: usize) -> Result<Self, Unfit> {
+    fn new(
+        envelope: &Envelope,
+        exchange: ShortString,
+        routing_key: ShortString,
+        limit: usize,
+    ) -> Result<Self, Unfit> {
         let json = serde_json::to_vec(envelope).map_err(Unfit::Encode)?;
         let now = now_millis();
         let mut properties = BasicProperties::default()
@@ -169,7 +174,10 @@ impl Outgoing {
         }
         let mut headers = FieldTable::default();
         headers.insert("traceparent".into(), text(envelope.traceparent.as_str()));
-        headers.insert(REPO.into(), AMQPValue::LongLongInt(envelope.repo.id.get().cast_signed()));
+        headers.insert(
+            REPO.into(),
+            AMQPValue::LongLongInt(envelope.repo.id.get().cast_signed()),
+        );
         headers.insert(PUBLISHED.into(), AMQPValue::LongLongInt(now));
         Ok(Self {
             exchange,
@@ -196,7 +204,10 @@ impl Outgoing {
         headers.insert(KEY.into(), text(incoming.routing_key.as_str()));
         let now = now_millis();
         headers.insert(PARKED_AT.into(), AMQPValue::LongLongInt(now));
-        headers.insert(PARKED_ID.into(), text(&format!("{now:x}-{:08x}", fastrand::u32(..))));
+        headers.insert(
+            PARKED_ID.into(),
+            text(&format!("{now:x}-{:08x}", fastrand::u32(..))),
+        );
         parked.properties = parked.properties.with_headers(headers);
         parked.routing_key = names.parked().into();
         parked
@@ -207,7 +218,12 @@ impl Outgoing {
         for (name, value) in headers_of(&incoming.properties).inner() {
             // What the broker adds on the way (`x-death` and the like) is neither needed nor taken by every version.
             let brokers = name.as_str().starts_with("x-") && !name.as_str().starts_with("x-lockflight-");
-            if !brokers && !matches!(name.as_str(), FAILED | LOST | DUE | REASON | KEY | PARKED_AT | PARKED_ID | PUBLISH) {
+            if !brokers
+                && !matches!(
+                    name.as_str(),
+                    FAILED | LOST | DUE | REASON | KEY | PARKED_AT | PARKED_ID | PUBLISH
+                )
+            {
                 headers.insert(name.clone(), value.clone());
             }
         }
@@ -220,7 +236,10 @@ impl Outgoing {
             headers.insert(REASON.into(), text(&cut(reason)));
         }
         headers.insert(PUBLISHED.into(), AMQPValue::LongLongInt(incoming.published));
-        headers.insert(REPO.into(), AMQPValue::LongLongInt(incoming.repo.get().cast_signed()));
+        headers.insert(
+            REPO.into(),
+            AMQPValue::LongLongInt(incoming.repo.get().cast_signed()),
+        );
         Self {
             exchange,
             routing_key: incoming.routing_key.clone(),
@@ -277,7 +296,11 @@ impl Incoming {
         let content = read_body(&properties, &data);
         let headers = properties.headers();
         let number = |name: &str| headers.as_ref().and_then(|table| integer(table, name));
-        let counted = |name: &str| number(name).and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
+        let counted = |name: &str| {
+            number(name)
+                .and_then(|value| u32::try_from(value).ok())
+                .unwrap_or(0)
+        };
         // A parked message has another key than the one that it goes back with.
         let original = headers.as_ref().and_then(|table| string(table, KEY));
         let routing_key = original.map_or(routing_key, |key| short(&key));
@@ -285,7 +308,9 @@ impl Incoming {
             .map(|id| RepoId::new(id.cast_unsigned()))
             .or_else(|| content.envelope().map(|envelope| envelope.repo.id))
             .unwrap_or(RepoId::new(0));
-        let timestamp = properties.timestamp().and_then(|seconds| i64::try_from(seconds).ok());
+        let timestamp = properties
+            .timestamp()
+            .and_then(|seconds| i64::try_from(seconds).ok());
         Self {
             work: work_of(routing_key.as_str()),
             repo,
@@ -310,18 +335,23 @@ impl Incoming {
     pub(super) fn parked_id(&self) -> ParkedId {
         let headers = self.properties.headers().as_ref();
         // One that somebody else has put there is known by its bytes.
-        let id = headers.and_then(|table| string(table, PARKED_ID)).unwrap_or_else(|| {
-            let mixed = self.body.iter().fold(0xCBF2_9CE4_8422_2325_u64, |mixed, byte| {
-                (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+        let id = headers
+            .and_then(|table| string(table, PARKED_ID))
+            .unwrap_or_else(|| {
+                let mixed = self.body.iter().fold(0xCBF2_9CE4_8422_2325_u64, |mixed, byte| {
+                    (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+                });
+                format!("{mixed:016x}")
             });
-            format!("{mixed:016x}")
-        });
         ParkedId::new(id)
     }
 
     /// When it was parked, in milliseconds since 1970.
     pub(super) fn parked_at(&self) -> Option<i64> {
-        self.properties.headers().as_ref().and_then(|table| integer(table, PARKED_AT))
+        self.properties
+            .headers()
+            .as_ref()
+            .and_then(|table| integer(table, PARKED_AT))
     }
 }
 
@@ -418,7 +448,9 @@ pub(super) fn cut(reason: &str) -> String {
 
 /// The time of day in milliseconds since 1970 UTC.
 pub(super) fn now_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -433,9 +465,13 @@ fn deflate(bytes: &[u8]) -> Vec<u8> {
 
 fn inflate(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut inflated = Vec::new();
-    ZlibDecoder::new(bytes).take(LARGEST_BODY + 1).read_to_end(&mut inflated)?;
+    ZlibDecoder::new(bytes)
+        .take(LARGEST_BODY + 1)
+        .read_to_end(&mut inflated)?;
     if inflated.len() as u64 > LARGEST_BODY {
-        return Err(std::io::Error::other(format!("it has more than {LARGEST_BODY} bytes")));
+        return Err(std::io::Error::other(format!(
+            "it has more than {LARGEST_BODY} bytes"
+        )));
     }
     Ok(inflated)
 }

@@ -9,6 +9,7 @@
 //!   simply done, `moves` does so without a worker; `partitions` says who has which repository.
 //! - `parked`, `dead` and `journal` are what people and the history read.
 
+mod acknowledge;
 mod connection;
 mod consumer;
 mod dead;

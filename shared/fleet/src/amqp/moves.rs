@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::BasicAckOptions;
 use tokio::sync::{mpsc, watch};
 
+use super::acknowledge::acknowledge;
 use super::message::{Incoming, Outgoing};
 use super::publisher::{Publisher, Unconfirmed};
 
@@ -170,7 +170,7 @@ impl Mover {
 
     async fn acknowledge(&self, moved: Move) {
         done(&self.pending, usize::from(moved.waits));
-        if let Ok(true) = moved.incoming.acker.ack(BasicAckOptions::default()).await {
+        if let Ok(true) = acknowledge(&moved.incoming.acker).await {
             return;
         }
         tracing::debug!("a message went elsewhere, and will also come again: its channel is gone");
@@ -178,5 +178,8 @@ impl Mover {
 }
 
 fn tell(error: &Unconfirmed, messages: usize) {
-    tracing::warn!(messages, "messages can't be put back yet; trying again in {PAUSE:?}: {error}");
+    tracing::warn!(
+        messages,
+        "messages can't be put back yet; trying again in {PAUSE:?}: {error}"
+    );
 }

@@ -133,8 +133,13 @@ pub fn partition_of(repo: RepoId, partitions: u16) -> u16 {
 fn rung_name(wait: Duration) -> String {
     let millis = wait.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let unit = units.into_iter().find(|(size, _)| millis > 0 && millis % size == 0);
-    unit.map_or_else(|| format!("{millis}ms"), |(size, unit)| format!("{}{unit}", millis / size))
+    let unit = units
+        .into_iter()
+        .find(|(size, _)| millis > 0 && millis.is_multiple_of(*size));
+    unit.map_or_else(
+        || format!("{millis}ms"),
+        |(size, unit)| format!("{}{unit}", millis / size),
+    )
 }
 
 #[cfg(test)]
@@ -185,7 +190,10 @@ mod tests {
             Duration::from_hours(1),
         ];
         let rungs = names(&ladder).rungs();
-        let named: Vec<&str> = rungs.iter().filter_map(|name| name.strip_prefix("lockflight.retry.")).collect();
+        let named: Vec<&str> = rungs
+            .iter()
+            .filter_map(|name| name.strip_prefix("lockflight.retry."))
+            .collect();
         assert_eq!(named, ["250ms", "1500ms", "5s", "90s", "2m", "1h"]);
         // There is no rung beyond the last.
         assert_eq!(names(&ladder).retry(99), "lockflight.retry.1h");

@@ -44,10 +44,14 @@ pub enum UriError {
     #[error("the address of RabbitMQ names no host: amqp://user:password@host:port/vhost")]
     Host,
     /// The client can't connect to an IPv6 address that is written out.
-    #[error("the address of RabbitMQ has an IPv6 address in brackets, which is not supported; give a name instead")]
+    #[error(
+        "the address of RabbitMQ has an IPv6 address in brackets, which is not supported; give a name instead"
+    )]
     Ipv6,
     /// It can't be read.
-    #[error("the address of RabbitMQ can't be read; it is amqp://user:password@host:port/vhost, with %xx for special characters")]
+    #[error(
+        "the address of RabbitMQ can't be read; it is amqp://user:password@host:port/vhost, with %xx for special characters"
+    )]
     Malformed,
 }
 
@@ -74,7 +78,11 @@ impl AmqpUri {
         }
         // What the client's parser says repeats the address.
         let uri: AMQPUri = text.parse().ok().ok_or(UriError::Malformed)?;
-        let vhost = if uri.vhost.is_empty() { "/".to_owned() } else { uri.vhost };
+        let vhost = if uri.vhost.is_empty() {
+            "/".to_owned()
+        } else {
+            uri.vhost
+        };
         Ok(Self {
             parsed: Parsed {
                 tls: uri.scheme == AMQPScheme::AMQPS,
@@ -110,7 +118,9 @@ impl AmqpUri {
         uri.authority.host = host;
         uri.authority.port = port;
         uri.authority.userinfo.username = user;
-        self.password.expose_secret().clone_into(&mut uri.authority.userinfo.password);
+        self.password
+            .expose_secret()
+            .clone_into(&mut uri.authority.userinfo.password);
         uri.query.heartbeat = Some(heartbeat.unwrap_or(HEARTBEAT_SECONDS));
         uri.query.connection_timeout = Some(connection_timeout.unwrap_or(CONNECT_MILLIS));
         uri.query.frame_max = frame_max;
@@ -253,16 +263,26 @@ impl AmqpOptions {
     pub(super) fn validate(&self) -> Result<(), TopologyError> {
         let refuse = |reason: String| Err(TopologyError::Options { reason });
         let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-        if self.prefix.is_empty() || self.prefix.len() > 100 || !self.prefix.bytes().all(named) || self.prefix.starts_with("amq.") {
+        if self.prefix.is_empty()
+            || self.prefix.len() > 100
+            || !self.prefix.bytes().all(named)
+            || self.prefix.starts_with("amq.")
+        {
             return refuse(format!(
                 "the prefix {:?} is not 1 to 100 letters, digits, dots, dashes and underscores, or begins with \"amq.\", which RabbitMQ keeps for itself",
                 self.prefix
             ));
         }
         if !(1..=MOST_PARTITIONS).contains(&self.partitions) {
-            return refuse(format!("{} partitions are not 1 to {MOST_PARTITIONS}", self.partitions));
+            return refuse(format!(
+                "{} partitions are not 1 to {MOST_PARTITIONS}",
+                self.partitions
+            ));
         }
-        let rising = self.ladder.windows(2).all(|pair| matches!(pair, [shorter, longer] if shorter < longer));
+        let rising = self
+            .ladder
+            .windows(2)
+            .all(|pair| matches!(pair, [shorter, longer] if shorter < longer));
         let whole = self.ladder.iter().all(|rung| rung.as_millis() > 0);
         if self.ladder.is_empty() || self.ladder.len() > MOST_RUNGS || !rising || !whole {
             return refuse(format!(
@@ -300,7 +320,14 @@ mod tests {
             assert_eq!(exposed.authority.port, 5_672);
             assert_eq!(exposed.query.heartbeat, Some(10));
         }
-        assert_eq!(AmqpUri::parse("amqps://localhost").unwrap().expose().authority.port, 5_671);
+        assert_eq!(
+            AmqpUri::parse("amqps://localhost")
+                .unwrap()
+                .expose()
+                .authority
+                .port,
+            5_671
+        );
     }
 
     #[test]

@@ -54,11 +54,52 @@ const REOPEN: Schedule = Schedule {
     jitter: 0.3,
 };
 
-/// What a future of a message says.
+/// What the future of a message says.
+#[derive(Debug)]
 enum Done {
-    Confirmed(u64, Result<Confirmation, lapin::Error>),
+    Answered(u64, Answer),
     /// Everything that was ready before was looked at.
     Fence,
+}
+
+/// What the broker, or the client, answered to a message.
+#[derive(Debug)]
+enum Answer {
+    /// The broker has it, or has returned it. With it may come a returned message, which may be another one.
+    Ack(Option<Returned>),
+    /// The broker refuses it.
+    Nack(Option<Returned>),
+    /// The channel does not work any more.
+    Failed(String),
+}
+
+#[derive(Debug)]
+struct Returned {
+    /// The number of its publish.
+    number: Option<u64>,
+    why: String,
+}
+
+impl From<BasicReturnMessage> for Returned {
+    fn from(message: BasicReturnMessage) -> Self {
+        let number = integer(&headers_of(&message.properties), PUBLISH);
+        Self {
+            number: number.and_then(|number| u64::try_from(number).ok()),
+            why: message.reply_text.to_string(),
+        }
+    }
+}
+
+impl From<Result<Confirmation, lapin::Error>> for Answer {
+    fn from(confirmation: Result<Confirmation, lapin::Error>) -> Self {
+        match confirmation {
+            Ok(Confirmation::Ack(returned)) => Self::Ack(returned.map(Returned::from)),
+            Ok(Confirmation::Nack(returned)) => Self::Nack(returned.map(Returned::from)),
+            // Confirms are always asked for.
+            Ok(Confirmation::NotRequested) => Self::Failed("it has no confirms".to_owned()),
+            Err(error) => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 struct Entry {
@@ -236,12 +277,16 @@ impl Outbox {
 
     /// Sends what the window has room for.
     fn send(&mut self) {
-        let Some(channel) = self.channel.clone() else { return };
+        let Some(channel) = self.channel.clone() else {
+            return;
+        };
         if self.to_send.is_empty() || matches!(&*self.link.health().borrow(), Health::Blocked(_)) {
             return;
         }
         while self.on_their_way < WINDOW {
-            let Some(number) = self.to_send.front().copied() else { break };
+            let Some(number) = self.to_send.front().copied() else {
+                break;
+            };
             let Some(entry) = self.entries.get_mut(&number) else {
                 self.to_send.pop_front();
                 continue;
@@ -252,7 +297,11 @@ impl Outbox {
             }
             self.to_send.pop_front();
             // Nobody waits for it any more, and nothing of it was sent: it need not be.
-            if self.batches.get(&entry.batch).is_none_or(|batch| batch.reply.is_closed()) {
+            if self
+                .batches
+                .get(&entry.batch)
+                .is_none_or(|batch| batch.reply.is_closed())
+            {
                 let batch = entry.batch;
                 self.end(batch, Err(Unconfirmed::Closed));
                 continue;
@@ -263,14 +312,15 @@ impl Outbox {
             entry.on_its_way = true;
             self.on_their_way += 1;
             self.bytes_on_their_way += bytes;
-            self.flight.push(publish(channel.clone(), number, entry.message.clone()).boxed());
+            self.flight
+                .push(publish(channel.clone(), number, entry.message.clone()).boxed());
         }
     }
 
-    /// What a confirm means.
+    /// What an answer means.
     fn settle(&mut self, done: Done) {
-        let (number, confirmation) = match done {
-            Done::Confirmed(number, confirmation) => (number, confirmation),
+        let (number, answer) = match done {
+            Done::Answered(number, answer) => (number, answer),
             Done::Fence => {
                 for number in self.fenced.take().unwrap_or_default() {
                     self.confirm(number);
@@ -280,14 +330,14 @@ impl Outbox {
         };
         self.progress = Instant::now();
         self.landed(number);
-        match confirmation {
-            Ok(Confirmation::Ack(None)) => self.confirmed.push(number),
-            Ok(Confirmation::Ack(Some(returned))) => {
+        match answer {
+            Answer::Ack(None) => self.confirmed.push(number),
+            Answer::Ack(Some(returned)) => {
                 if self.returned(&returned) != Some(number) {
                     self.send_again(number);
                 }
             }
-            Ok(Confirmation::Nack(returned)) => {
+            Answer::Nack(returned) => {
                 if let Some(returned) = returned {
                     self.returned(&returned);
                 }
@@ -295,20 +345,17 @@ impl Outbox {
                     key: message.routing_key.to_string(),
                 });
             }
-            // Confirms are always asked for.
-            Ok(Confirmation::NotRequested) => self.channel_failed("its channel has no confirms"),
-            Err(error) => self.channel_failed(&error.to_string()),
+            Answer::Failed(why) => self.channel_failed(&why),
         }
     }
 
     /// Tells the publisher of a message that the broker returned it, and says which it was.
-    fn returned(&mut self, returned: &BasicReturnMessage) -> Option<u64> {
-        let number = integer(&headers_of(&returned.properties), PUBLISH)?;
-        let number = u64::try_from(number).ok()?;
+    fn returned(&mut self, returned: &Returned) -> Option<u64> {
+        let number = returned.number?;
         self.fail(number, |message| Unconfirmed::Returned {
             exchange: message.exchange.to_string(),
             key: message.routing_key.to_string(),
-            why: returned.reply_text.to_string(),
+            why: returned.why.clone(),
         });
         Some(number)
     }
@@ -332,8 +379,12 @@ impl Outbox {
     }
 
     fn confirm(&mut self, number: u64) {
-        let Some(entry) = self.entries.remove(&number) else { return };
-        let Some(batch) = self.batches.get_mut(&entry.batch) else { return };
+        let Some(entry) = self.entries.remove(&number) else {
+            return;
+        };
+        let Some(batch) = self.batches.get_mut(&entry.batch) else {
+            return;
+        };
         batch.left -= 1;
         if batch.left == 0
             && let Some(batch) = self.batches.remove(&entry.batch)
@@ -354,7 +405,9 @@ impl Outbox {
 
     /// Forgets a batch, and tells its publisher how it ended.
     fn end(&mut self, batch: u64, result: Result<(), Unconfirmed>) {
-        let Some(batch) = self.batches.remove(&batch) else { return };
+        let Some(batch) = self.batches.remove(&batch) else {
+            return;
+        };
         for number in batch.first..batch.first + batch.count {
             self.landed(number);
             self.entries.remove(&number);
@@ -390,7 +443,10 @@ impl Outbox {
         self.begin_again(why);
         self.failures = self.failures.saturating_add(1);
         let wait = REOPEN.delay(self.failures);
-        tracing::warn!(wait_ms = wait.as_millis(), "the channel to RabbitMQ failed: {why}");
+        tracing::warn!(
+            wait_ms = wait.as_millis(),
+            "the channel to RabbitMQ failed: {why}"
+        );
         let connection = self.link.connection().borrow().clone();
         self.opening = connection.map(|connection| open(connection, wait).boxed());
     }
@@ -472,12 +528,18 @@ async fn publish(channel: Channel, number: u64, message: Outgoing) -> Done {
         immediate: false,
     };
     let properties = message.properties.with_headers(headers);
-    let sent = channel.basic_publish(message.exchange, message.routing_key, options, &message.body, properties);
+    let sent = channel.basic_publish(
+        message.exchange,
+        message.routing_key,
+        options,
+        &message.body,
+        properties,
+    );
     let confirmation = match sent.await {
         Ok(confirm) => confirm.await,
         Err(error) => Err(error),
     };
-    Done::Confirmed(number, confirmation)
+    Done::Answered(number, confirmation.into())
 }
 
 async fn open(connection: Arc<Connection>, wait: Duration) -> Result<Channel, String> {
@@ -493,7 +555,9 @@ async fn open(connection: Arc<Connection>, wait: Duration) -> Result<Channel, St
     }
 }
 
-async fn until_open(opening: &mut Option<BoxFuture<'static, Result<Channel, String>>>) -> Result<Channel, String> {
+async fn until_open(
+    opening: &mut Option<BoxFuture<'static, Result<Channel, String>>>,
+) -> Result<Channel, String> {
     match opening {
         Some(opening) => opening.await,
         None => std::future::pending().await,

@@ -11,10 +11,11 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer, ErrorKind};
 
+use super::acknowledge::acknowledge;
 use super::message::{Incoming, Outgoing, Standing};
 use super::{Inner, topology};
 use crate::{BackendError, InspectError, Parked, ParkedId, Work};
@@ -69,7 +70,11 @@ pub(super) async fn list(fleet: &Inner) -> Result<Vec<Parked>, InspectError> {
 /// Puts a parked message back on its queue, with no attempts counted; `false` when there is none of that name.
 pub(super) async fn release(fleet: &Inner, id: &ParkedId) -> Result<bool, InspectError> {
     let taken = take(fleet, LONGEST_SEARCH).await?;
-    let same: Vec<&Incoming> = taken.messages.iter().filter(|incoming| incoming.parked_id() == *id).collect();
+    let same: Vec<&Incoming> = taken
+        .messages
+        .iter()
+        .filter(|incoming| incoming.parked_id() == *id)
+        .collect();
     let Some(first) = same.first() else {
         taken.give_back(fleet, 0).await;
         return Ok(false);
@@ -80,11 +85,14 @@ pub(super) async fn release(fleet: &Inner, id: &ParkedId) -> Result<bool, Inspec
         due: None,
         reason: None,
     };
-    let published = fleet.publisher.publish(vec![Outgoing::back(first, &fleet.names, &standing)]).await;
+    let published = fleet
+        .publisher
+        .publish(vec![Outgoing::back(first, &fleet.names, &standing)])
+        .await;
     let mut acknowledged = 0;
     if published.is_ok() {
         for incoming in same {
-            match incoming.acker.ack(BasicAckOptions::default()).await {
+            match acknowledge(&incoming.acker).await {
                 Ok(true) => acknowledged += 1,
                 Ok(false) | Err(_) => tracing::warn!(
                     parked = %id,
@@ -148,7 +156,9 @@ async fn consume(
         exclusive,
         ..BasicConsumeOptions::default()
     };
-    let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
+    let consumer = channel
+        .basic_consume(queue.into(), "".into(), options, FieldTable::default())
+        .await?;
     Ok((channel, consumer))
 }
 

@@ -54,7 +54,10 @@ mod tests {
     use super::*;
 
     fn members(names: impl IntoIterator<Item = String>) -> BTreeSet<MemberId> {
-        names.into_iter().map(|name| MemberId::parse(name).unwrap()).collect()
+        names
+            .into_iter()
+            .map(|name| MemberId::parse(name).unwrap())
+            .collect()
     }
 
     #[test]

@@ -32,10 +32,14 @@ pub(super) enum Unconfirmed {
     #[error("RabbitMQ takes no messages for now: {0}")]
     Blocked(Arc<str>),
     /// The broker refused one.
-    #[error("RabbitMQ refused a message with the key {key:?}: no work queue takes it, or its queue is full; see `lockflight topology`")]
+    #[error(
+        "RabbitMQ refused a message with the key {key:?}: no work queue takes it, or its queue is full; see `lockflight topology`"
+    )]
     Refused { key: String },
     /// The broker had no place for one.
-    #[error("RabbitMQ returned a message to the exchange {exchange:?} with the key {key:?} ({why}); see `lockflight topology`")]
+    #[error(
+        "RabbitMQ returned a message to the exchange {exchange:?} with the key {key:?} ({why}); see `lockflight topology`"
+    )]
     Returned {
         exchange: String,
         key: String,

@@ -25,7 +25,7 @@
 //! - Where partitions change hands, two processes may work on one repository for a moment, if the old owner took longer than the visibility
 //!   timeout. The lock and the compare-and-swap of git refs are for that.
 //! - What waited unseen in a process that died, lost its connection or gave up a partition comes back counted by the broker, which
-//!   can't tell it from what was in hand: such messages are handed out alone, once.
+//!   can't tell it from what was in hand. So a message is handed out alone when we counted it, or the broker three times.
 //! - [`Queue::depth`] knows what is on the broker and in this process. What other processes hold is in neither number, delayed and parked
 //!   messages are those of both kinds of work, and the oldest is the oldest of this process.
 
@@ -43,9 +43,7 @@ use super::fate::Fates;
 use super::intake::{Held, Intake};
 use super::message::{Outgoing, Unfit, now_millis};
 use super::{AmqpDelivery, AmqpFleet, Inner, Partitions, measure, parked, topology};
-use crate::{
-    BackendError, Depth, InspectError, Parked, ParkedId, PublishError, Queue, ReceiveError, Work,
-};
+use crate::{BackendError, Depth, InspectError, Parked, ParkedId, PublishError, Queue, ReceiveError, Work};
 
 /// How long the broker may take to say how full its queues are.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -190,9 +188,13 @@ impl Inner {
         };
         let queues = match work {
             Work::Plan => vec![self.names.plan()],
-            Work::Steps => (0..self.options.partitions).map(|partition| self.names.steps(partition)).collect(),
+            Work::Steps => (0..self.options.partitions)
+                .map(|partition| self.names.steps(partition))
+                .collect(),
         };
-        let rungs = (0..self.options.ladder.len()).map(|rung| self.names.retry(rung)).collect();
+        let rungs = (0..self.options.ladder.len())
+            .map(|rung| self.names.retry(rung))
+            .collect();
         let (ready, delayed, parked) = (
             count(queues).await?,
             count(rungs).await?,

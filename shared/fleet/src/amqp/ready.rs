@@ -94,7 +94,9 @@ async fn look(fleet: &Inner, thoroughly: bool) -> Result<(), AmqpError> {
         let connection = connection.ok_or_else(|| AmqpError::Away {
             why: "the connection was lost".to_owned(),
         })?;
-        topology::look(&connection, &fleet.names).await.map_err(topology_error)?;
+        topology::look(&connection, &fleet.names)
+            .await
+            .map_err(topology_error)?;
     }
     // A message that no work queue takes: it has to come as far as the queue that refuses it.
     match fleet.publisher.publish(vec![Outgoing::probe(&fleet.names)]).await {
@@ -107,7 +109,10 @@ async fn look(fleet: &Inner, thoroughly: bool) -> Result<(), AmqpError> {
             ),
         }),
         Ok(()) => Err(AmqpError::Unbound {
-            why: format!("the queue {:?} does not refuse what it should", fleet.names.refused()),
+            why: format!(
+                "the queue {:?} does not refuse what it should",
+                fleet.names.refused()
+            ),
         }),
         Err(Unconfirmed::Blocked(why)) => Err(AmqpError::Blocked { why: why.to_string() }),
         Err(Unconfirmed::Closed) => Err(AmqpError::Closed),

@@ -8,9 +8,7 @@
 
 use std::time::Duration;
 
-use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 
@@ -31,7 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
     /// The broker can't be reached.
-    #[error("RabbitMQ can't be reached at {server}; check the address, the user and its permissions for the virtual host")]
+    #[error(
+        "RabbitMQ can't be reached at {server}; check the address, the user and its permissions for the virtual host"
+    )]
     Connect {
         /// Its address, without the password.
         server: String,
@@ -78,7 +78,9 @@ pub enum TopologyError {
         partitions: u16,
     },
     /// We may not do that.
-    #[error("the user is not allowed to use {kind} {name:?} ({reply}); give it configure, write and read permissions for it")]
+    #[error(
+        "the user is not allowed to use {kind} {name:?} ({reply}); give it configure, write and read permissions for it"
+    )]
     Forbidden {
         /// An exchange or a queue.
         kind: &'static str,
@@ -116,9 +118,16 @@ enum Item {
         arguments: FieldTable,
     },
     /// From an exchange to a queue.
-    Binding { from: String, to: String, key: String },
+    Binding {
+        from: String,
+        to: String,
+        key: String,
+    },
     /// From an exchange to an exchange.
-    Chain { from: String, to: String },
+    Chain {
+        from: String,
+        to: String,
+    },
 }
 
 impl Item {
@@ -142,7 +151,11 @@ impl Item {
 fn items(options: &AmqpOptions) -> Vec<Item> {
     let names = Names::new(options);
     let mut items = Vec::new();
-    let exchange = |name: String, kind, arguments| Item::Exchange { name, kind, arguments };
+    let exchange = |name: String, kind, arguments| Item::Exchange {
+        name,
+        kind,
+        arguments,
+    };
     let queue = |name: String, arguments| Item::Queue { name, arguments };
     let bind = |from: String, to: String, key: &str| Item::Binding {
         from,
@@ -177,9 +190,15 @@ fn items(options: &AmqpOptions) -> Vec<Item> {
         names.journal(),
         table([
             ("x-queue-type", text("stream")),
-            ("x-max-age", text(&format!("{}s", options.journal.max_age.as_secs()))),
+            (
+                "x-max-age",
+                text(&format!("{}s", options.journal.max_age.as_secs())),
+            ),
             ("x-max-length-bytes", integer(options.journal.max_bytes)),
-            ("x-stream-max-segment-size-bytes", integer(options.journal.segment_bytes)),
+            (
+                "x-stream-max-segment-size-bytes",
+                integer(options.journal.segment_bytes),
+            ),
         ]),
     ));
 
@@ -200,7 +219,10 @@ fn items(options: &AmqpOptions) -> Vec<Item> {
             name.clone(),
             table([
                 ("x-queue-type", text("quorum")),
-                ("x-message-ttl", integer(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))),
+                (
+                    "x-message-ttl",
+                    integer(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+                ),
                 ("x-dead-letter-exchange", text(&names.work())),
                 ("x-dead-letter-strategy", text("at-least-once")),
                 ("x-overflow", text("reject-publish")),
@@ -280,8 +302,10 @@ pub async fn declare(options: &AmqpOptions) -> Result<Vec<String>, TopologyError
     .await
 }
 
-/// Looks whether everything is there, without changing anything. What a queue was declared with can't be looked at, and neither can bindings:
-/// [`AmqpFleet::ready`](super::AmqpFleet::ready) finds out by publishing whether the way to the work queues is there.
+/// Looks whether everything is there, without changing anything.
+///
+/// What a queue was declared with can't be looked at, and neither can bindings: [`AmqpFleet::ready`](super::AmqpFleet::ready) finds out by
+/// publishing whether the way to the work queues is there.
 ///
 /// # Errors
 /// When something is missing, or there are more partitions than the options say; says what, and what to do.
@@ -297,7 +321,9 @@ pub async fn check(options: &AmqpOptions) -> Result<(), TopologyError> {
 }
 
 async fn within<T>(work: impl Future<Output = Result<T, TopologyError>>) -> Result<T, TopologyError> {
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(TopologyError::Silent))
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or(Err(TopologyError::Silent))
 }
 
 async fn connect(options: &AmqpOptions) -> Result<Connection, TopologyError> {
@@ -327,15 +353,24 @@ async fn declare_on(connection: &Connection, options: &AmqpOptions) -> Result<Ve
             .map_err(|error| explain(item.kind(), item.name(), error))?;
         match item {
             Item::Exchange { name, kind, .. } => {
-                let kind = if kind == ExchangeKind::Fanout { "fanout" } else { "topic" };
+                let kind = if kind == ExchangeKind::Fanout {
+                    "fanout"
+                } else {
+                    "topic"
+                };
                 lines.push(format!("exchange {name} ({kind})"));
             }
             Item::Queue { name, arguments } => {
-                let kind = arguments.inner().get("x-queue-type").and_then(AMQPValue::as_long_string);
+                let kind = arguments
+                    .inner()
+                    .get("x-queue-type")
+                    .and_then(AMQPValue::as_long_string);
                 let kind = kind.map_or_else(String::new, ToString::to_string);
                 lines.push(format!("queue {name} ({kind})"));
             }
-            Item::Binding { from, to, key } if key.is_empty() => lines.push(format!("binding {from} -> {to}")),
+            Item::Binding { from, to, key } if key.is_empty() => {
+                lines.push(format!("binding {from} -> {to}"));
+            }
             Item::Binding { from, to, key } => lines.push(format!("binding {from} -> {to} ({key})")),
             Item::Chain { from, to } => lines.push(format!("binding {from} -> {to} (#)")),
         }
@@ -345,27 +380,40 @@ async fn declare_on(connection: &Connection, options: &AmqpOptions) -> Result<Ve
 
 async fn declare_item(channel: &Channel, item: &Item) -> Result<(), lapin::Error> {
     match item.clone() {
-        Item::Exchange { name, kind, arguments } => {
+        Item::Exchange {
+            name,
+            kind,
+            arguments,
+        } => {
             let options = ExchangeDeclareOptions {
                 durable: true,
                 ..ExchangeDeclareOptions::default()
             };
-            channel.exchange_declare(name.into(), kind, options, arguments).await
+            channel
+                .exchange_declare(name.into(), kind, options, arguments)
+                .await
         }
         Item::Queue { name, arguments } => {
             let options = QueueDeclareOptions {
                 durable: true,
                 ..QueueDeclareOptions::default()
             };
-            channel.queue_declare(name.into(), options, arguments).await.map(drop)
+            channel
+                .queue_declare(name.into(), options, arguments)
+                .await
+                .map(drop)
         }
         Item::Binding { from, to, key } => {
             let options = QueueBindOptions::default();
-            channel.queue_bind(to.into(), from.into(), key.into(), options, FieldTable::default()).await
+            channel
+                .queue_bind(to.into(), from.into(), key.into(), options, FieldTable::default())
+                .await
         }
         Item::Chain { from, to } => {
             let options = ExchangeBindOptions::default();
-            channel.exchange_bind(to.into(), from.into(), "#".into(), options, FieldTable::default()).await
+            channel
+                .exchange_bind(to.into(), from.into(), "#".into(), options, FieldTable::default())
+                .await
         }
     }
 }
@@ -380,12 +428,19 @@ pub(super) async fn look(connection: &Connection, names: &Names) -> Result<(), T
         };
         // The kind is not looked at.
         channel
-            .exchange_declare(name.as_str().into(), ExchangeKind::Topic, options, FieldTable::default())
+            .exchange_declare(
+                name.as_str().into(),
+                ExchangeKind::Topic,
+                options,
+                FieldTable::default(),
+            )
             .await
             .map_err(|error| explain("exchange", &name, error))?;
     }
     for name in names.queues() {
-        count(&channel, &name).await.map_err(|error| explain("queue", &name, error))?;
+        count(&channel, &name)
+            .await
+            .map_err(|error| explain("queue", &name, error))?;
     }
     refuse_more_partitions(connection, names).await?;
     // Whether it closes in good order changes nothing about what was seen.
@@ -399,7 +454,9 @@ pub(super) async fn count(channel: &Channel, queue: &str) -> Result<u64, lapin::
         passive: true,
         ..QueueDeclareOptions::default()
     };
-    let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+    let queue = channel
+        .queue_declare(queue.into(), options, FieldTable::default())
+        .await?;
     Ok(queue.message_count().into())
 }
 
@@ -419,7 +476,10 @@ async fn refuse_more_partitions(connection: &Connection, names: &Names) -> Resul
 }
 
 async fn open(connection: &Connection, kind: &'static str, name: &str) -> Result<Channel, TopologyError> {
-    connection.create_channel().await.map_err(|error| explain(kind, name, error))
+    connection
+        .create_channel()
+        .await
+        .map_err(|error| explain(kind, name, error))
 }
 
 /// What an answer of the broker means.
@@ -432,7 +492,11 @@ fn explain(kind: &'static str, name: &str, error: lapin::Error) -> TopologyError
     match reply {
         Some((403, reply)) => TopologyError::Forbidden { kind, name, reply },
         Some((404, _)) => TopologyError::Missing { kind, name },
-        Some((406, difference)) => TopologyError::Different { kind, name, difference },
+        Some((406, difference)) => TopologyError::Different {
+            kind,
+            name,
+            difference,
+        },
         _ => TopologyError::Backend {
             kind,
             name,

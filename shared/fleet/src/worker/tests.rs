@@ -255,9 +255,15 @@ async fn one_that_breaks_its_batch_is_alone_the_next_time_and_parked_alone() {
         batch: 10,
         ..WorkerOptions::default()
     };
-    let worker = work(fleet.clone(), Work::Steps, Arc::clone(&handler), options, async move {
-        stopped.notified().await;
-    });
+    let worker = work(
+        fleet.clone(),
+        Work::Steps,
+        Arc::clone(&handler),
+        options,
+        async move {
+            stopped.notified().await;
+        },
+    );
     let quiet = async {
         fleet.quiet().await;
         stop.notify_one();

@@ -1,6 +1,6 @@
+use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::BasicProperties;
 
 use super::super::AmqpUri;
 use super::super::message::{DUE, FAILED, LOST, REASON, headers_of, integer};
@@ -134,7 +134,10 @@ fn the_last_failure_parks_and_losses_do_not_count_as_failures() {
     let [parked, told] = publish.as_slice() else {
         panic!("{publish:?}")
     };
-    assert_eq!((parked.exchange.as_str(), parked.routing_key.as_str()), ("", "lockflight.parked"));
+    assert_eq!(
+        (parked.exchange.as_str(), parked.routing_key.as_str()),
+        ("", "lockflight.parked")
+    );
     assert_eq!((header(parked, FAILED), header(parked, LOST)), (Some(3), Some(1)));
     assert_eq!(reason(parked).as_deref(), Some("broken"));
     let expected = Outcome::Parked {
@@ -167,7 +170,10 @@ fn what_the_broker_counts_shows_and_goes_no_further() {
     assert_eq!((header(&back, FAILED), header(&back, LOST)), (Some(1), Some(1)));
     assert_eq!(coming_back(&back, &[]).attempt(), 2);
     let parked = fates().parked(&once, "no such branch");
-    assert_eq!((header(&parked[0], FAILED), header(&parked[0], LOST)), (Some(1), Some(4)));
+    assert_eq!(
+        (header(&parked[0], FAILED), header(&parked[0], LOST)),
+        (Some(1), Some(4))
+    );
 }
 
 #[test]
@@ -187,7 +193,14 @@ fn what_can_not_be_read_is_parked_without_a_record() {
 #[test]
 fn each_record_has_an_id_of_its_own_that_fits() {
     let long = step(7, &"x".repeat(200));
-    let note = note(&long, 4, Outcome::Parked { reason: "so".to_owned() }).unwrap();
+    let note = note(
+        &long,
+        4,
+        Outcome::Parked {
+            reason: "so".to_owned(),
+        },
+    )
+    .unwrap();
     assert!(note.id.as_str().len() <= ID_CHARS);
     assert!(note.id.as_str().contains("xxx/parked."), "{}", note.id);
     assert_eq!((note.attempt, note.cause), (4, Some(long.id)));

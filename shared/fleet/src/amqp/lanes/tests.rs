@@ -142,7 +142,11 @@ fn an_equal_message_is_stood_for_by_one_that_waits_and_is_not_counted() {
     assert_eq!(lanes.arrive(now, equal(1, 1)), None);
     assert_eq!(lanes.arrive(now, equal(1, 2)), Some(2));
     assert_eq!(lanes.arrive(now, equal(2, 3)), None, "another repository's");
-    assert_eq!(lanes.arrive(now, again(4)), None, "a counted one has its own story");
+    assert_eq!(
+        lanes.arrive(now, again(4)),
+        None,
+        "a counted one has its own story"
+    );
     let first = take(&mut lanes, now, 1);
     assert_eq!(tokens(&first), [1]);
     assert_eq!(
@@ -237,10 +241,7 @@ fn what_waits_for_too_long_is_put_back_with_all_behind_it() {
     assert_eq!((lanes.waiting(), lanes.in_hand()), (1, 1));
     finish(&mut lanes, &first);
     assert_eq!(tokens(&take(&mut lanes, start + 600 * SECOND, 1)), [4]);
-    assert_eq!(
-        lanes.take(start + 600 * SECOND, 1),
-        Next::Nothing { until: None }
-    );
+    assert_eq!(lanes.take(start + 600 * SECOND, 1), Next::Nothing { until: None });
 }
 
 #[test]

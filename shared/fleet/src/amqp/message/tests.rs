@@ -31,8 +31,16 @@ fn arrived(message: &Outgoing, more: &[(&str, AMQPValue)]) -> Incoming {
 #[test]
 fn what_is_published_arrives_as_it_was() {
     for (envelope, key, work) in [
-        (delivery(7, "d1"), "delivery.pull_request".to_owned(), Some(Work::Plan)),
-        (step(7, "s1"), names().step_key("step.report", RepoId::new(7)), Some(Work::Steps)),
+        (
+            delivery(7, "d1"),
+            "delivery.pull_request".to_owned(),
+            Some(Work::Plan),
+        ),
+        (
+            step(7, "s1"),
+            names().step_key("step.report", RepoId::new(7)),
+            Some(Work::Steps),
+        ),
         (outcome(7, "o1"), "outcome.ignored".to_owned(), None),
     ] {
         let message = Outgoing::event(&envelope, &names(), LIMIT).unwrap();
@@ -44,7 +52,11 @@ fn what_is_published_arrives_as_it_was() {
             Some(envelope.id.as_str())
         );
         assert_eq!(
-            message.properties.correlation_id().as_ref().map(ShortString::as_str),
+            message
+                .properties
+                .correlation_id()
+                .as_ref()
+                .map(ShortString::as_str),
             Some(envelope.delivery.as_str())
         );
         let incoming = arrived(&message, &[]);
@@ -59,7 +71,10 @@ fn what_is_published_arrives_as_it_was() {
 fn a_body_has_the_tag_that_its_type_says() {
     for envelope in [delivery(1, "d"), step(1, "s"), outcome(1, "o")] {
         let json: serde_json::Value = serde_json::to_value(&envelope).unwrap();
-        let said = json.get("body").and_then(|body| body.get("type")).and_then(|tag| tag.as_str());
+        let said = json
+            .get("body")
+            .and_then(|body| body.get("type"))
+            .and_then(|tag| tag.as_str());
         assert_eq!(said, Some(tag(&envelope.body)));
     }
 }
@@ -73,7 +88,11 @@ fn a_large_body_is_compressed_and_one_that_is_still_too_large_is_refused() {
     let message = Outgoing::event(&envelope, &names(), LIMIT).unwrap();
     assert!(message.body.len() < 100_000, "{}", message.body.len());
     assert_eq!(
-        message.properties.content_encoding().as_ref().map(ShortString::as_str),
+        message
+            .properties
+            .content_encoding()
+            .as_ref()
+            .map(ShortString::as_str),
         Some("deflate")
     );
     assert_eq!(arrived(&message, &[]).content.envelope(), Some(&envelope));
@@ -113,19 +132,31 @@ fn a_message_that_comes_again_keeps_its_body_and_takes_its_counts_along() {
     assert_eq!(again.body, message.body);
     let headers = headers_of(&again.properties);
     for name in ["x-death", "x-delivery-count", PUBLISH] {
-        assert!(!headers.contains_key(name), "{name} is for the broker, or for one publish");
+        assert!(
+            !headers.contains_key(name),
+            "{name} is for the broker, or for one publish"
+        );
     }
     assert!(headers.contains_key("traceparent"));
     let incoming = arrived(&again, &[]);
-    assert_eq!((incoming.failed, incoming.lost, incoming.due), (2, 1, Some(5_000)));
+    assert_eq!(
+        (incoming.failed, incoming.lost, incoming.due),
+        (2, 1, Some(5_000))
+    );
     assert_eq!(incoming.published, 1_000);
     assert_eq!(incoming.reason.as_deref(), Some("the forge was away"));
 
     let parked = Outgoing::parked(&incoming, &names(), &standing);
-    assert_eq!((parked.exchange.as_str(), parked.routing_key.as_str()), ("", "lockflight.parked"));
+    assert_eq!(
+        (parked.exchange.as_str(), parked.routing_key.as_str()),
+        ("", "lockflight.parked")
+    );
     let incoming = arrived(&parked, &[]);
     assert_eq!(incoming.routing_key, message.routing_key);
-    assert_eq!((incoming.work, incoming.repo), (Some(Work::Steps), RepoId::new(3)));
+    assert_eq!(
+        (incoming.work, incoming.repo),
+        (Some(Work::Steps), RepoId::new(3))
+    );
     assert!(incoming.parked_at().is_some());
     assert_eq!(incoming.parked_id(), arrived(&parked, &[]).parked_id());
 
@@ -147,9 +178,14 @@ fn a_message_that_comes_again_keeps_its_body_and_takes_its_counts_along() {
 fn a_message_of_somebody_else_is_read_as_far_as_it_goes() {
     let mut delivery = Delivery::mock(1, "".into(), "gate.x".into(), true, b"hello".to_vec());
     let mut headers = FieldTable::default();
-    headers.insert(REPO.into(), AMQPValue::LongString(LongString::from("not a number")));
+    headers.insert(
+        REPO.into(),
+        AMQPValue::LongString(LongString::from("not a number")),
+    );
     headers.insert(FAILED.into(), AMQPValue::LongLongInt(-1));
-    delivery.properties = BasicProperties::default().with_headers(headers).with_timestamp(12);
+    delivery.properties = BasicProperties::default()
+        .with_headers(headers)
+        .with_timestamp(12);
     let incoming = Incoming::read(delivery);
     assert!(matches!(incoming.content, Content::Malformed { .. }));
     assert_eq!((incoming.work, incoming.failed), (Some(Work::Plan), 0));

@@ -9,7 +9,7 @@ use super::super::options::AmqpUri;
 use super::super::publisher::Rooms;
 use super::*;
 
-type Answer = Receiver<Result<(), Unconfirmed>>;
+type Told = Receiver<Result<(), Unconfirmed>>;
 
 /// An outbox whose broker is the test.
 struct Desk {
@@ -34,7 +34,7 @@ impl Desk {
     }
 
     /// Messages are published, and sent at once.
-    fn publish(&mut self, keys: &[&str]) -> Answer {
+    fn publish(&mut self, keys: &[&str]) -> Told {
         let messages: Vec<Outgoing> = keys
             .iter()
             .map(|key| Outgoing {
@@ -72,7 +72,7 @@ impl Desk {
     fn confirm(&mut self, number: u64, returned: Option<u64>) {
         let returned = returned.map(returned_message);
         self.outbox
-            .settle(Done::Confirmed(number, Ok(Confirmation::Ack(returned))));
+            .settle(Done::Answered(number, Ok(Confirmation::Ack(returned)).into()));
     }
 
     async fn fence(&mut self) {
@@ -104,7 +104,10 @@ async fn a_batch_is_done_when_all_of_it_is_confirmed_and_came_past_a_fence() {
     desk.fence().await;
     assert!(matches!(answer.try_recv(), Err(TryRecvError::Empty)));
     desk.confirm(2, None);
-    assert!(matches!(answer.try_recv(), Err(TryRecvError::Empty)), "no fence yet");
+    assert!(
+        matches!(answer.try_recv(), Err(TryRecvError::Empty)),
+        "no fence yet"
+    );
     desk.fence().await;
     assert!(matches!(answer.try_recv(), Ok(Ok(()))));
     assert_eq!((desk.outbox.on_their_way, desk.outbox.bytes_on_their_way), (0, 0));
@@ -118,7 +121,10 @@ async fn a_message_that_comes_back_with_its_own_confirm_is_refused() {
     desk.confirm(1, Some(1));
     desk.fence().await;
     let error = answer.try_recv().unwrap().unwrap_err();
-    assert!(matches!(&error, Unconfirmed::Returned { key, .. } if key == "nowhere"), "{error}");
+    assert!(
+        matches!(&error, Unconfirmed::Returned { key, .. } if key == "nowhere"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -134,7 +140,10 @@ async fn a_message_that_comes_back_with_the_confirm_of_another_is_known_all_the_
         nowhere.try_recv(),
         Ok(Err(Unconfirmed::Returned { .. }))
     ));
-    assert!(matches!(there.try_recv(), Err(TryRecvError::Empty)), "not known yet");
+    assert!(
+        matches!(there.try_recv(), Err(TryRecvError::Empty)),
+        "not known yet"
+    );
     assert_eq!(desk.sent(), [2], "so it is published once more");
     desk.confirm(2, None);
     desk.fence().await;
@@ -144,10 +153,17 @@ async fn a_message_that_comes_back_with_the_confirm_of_another_is_known_all_the_
 #[tokio::test]
 async fn returns_that_are_shuffled_among_the_confirms_all_find_their_messages() {
     let mut desk = Desk::new();
-    let mut lost: Vec<Answer> = (0..3).map(|_| desk.publish(&["nowhere"])).collect();
-    let mut kept: Vec<Answer> = (0..3).map(|_| desk.publish(&["there"])).collect();
+    let mut lost: Vec<Told> = (0..3).map(|_| desk.publish(&["nowhere"])).collect();
+    let mut kept: Vec<Told> = (0..3).map(|_| desk.publish(&["there"])).collect();
     // The broker returns 1, 2 and 3 and then confirms all six at once, which the client completes in any order.
-    for (number, returned) in [(5, Some(1)), (3, Some(2)), (6, Some(3)), (1, None), (4, None), (2, None)] {
+    for (number, returned) in [
+        (5, Some(1)),
+        (3, Some(2)),
+        (6, Some(3)),
+        (1, None),
+        (4, None),
+        (2, None),
+    ] {
         desk.confirm(number, returned);
     }
     desk.fence().await;
@@ -172,8 +188,7 @@ async fn a_refused_message_fails_its_batch_and_nobody_elses() {
     let mut desk = Desk::new();
     let mut both = desk.publish(&["there", "full"]);
     let mut other = desk.publish(&["there"]);
-    desk.outbox
-        .settle(Done::Confirmed(2, Ok(Confirmation::Nack(None))));
+    desk.outbox.settle(Done::Answered(2, Answer::Nack(None)));
     desk.confirm(1, None);
     desk.confirm(3, None);
     desk.fence().await;
@@ -185,7 +200,7 @@ async fn a_refused_message_fails_its_batch_and_nobody_elses() {
 #[tokio::test]
 async fn what_is_unsettled_when_the_connection_is_lost_is_sent_again_in_its_order() {
     let mut desk = Desk::new();
-    let mut answers: Vec<Answer> = (0..4).map(|_| desk.publish(&["there"])).collect();
+    let mut answers: Vec<Told> = (0..4).map(|_| desk.publish(&["there"])).collect();
     desk.confirm(2, None);
     desk.fence().await;
     // Confirmed, but not past its fence.
@@ -211,7 +226,10 @@ async fn who_waited_until_the_deadline_is_told_that_it_is_not_known() {
     let mut late = desk.publish(&["late"]);
     desk.outbox.expire();
     let error = early.try_recv().unwrap().unwrap_err();
-    assert!(error.to_string().contains("did not confirm within 200ms"), "{error}");
+    assert!(
+        error.to_string().contains("did not confirm within 200ms"),
+        "{error}"
+    );
     assert!(matches!(late.try_recv(), Err(TryRecvError::Empty)));
     // A confirm that comes too late is for nobody.
     desk.confirm(1, None);
@@ -226,7 +244,10 @@ async fn no_more_is_taken_than_there_is_room_for() {
     let first = rooms.take(2, 50).unwrap();
     assert!(matches!(
         rooms.take(2, 1),
-        Err(Unconfirmed::Full { messages: 2, bytes: 50 })
+        Err(Unconfirmed::Full {
+            messages: 2,
+            bytes: 50
+        })
     ));
     assert!(rooms.take(1, 51).is_err());
     let second = rooms.take(1, 50).unwrap();

@@ -99,7 +99,12 @@ pub async fn what_was_confirmed_survives_a_restart(world: impl QueueWorld) {
     for _ in 0..2 {
         let next = receive(&world, Work::Steps).await;
         // A queue may also count what the process that died had received and nobody had seen.
-        assert!((1..=2).contains(&next.attempt()), "{}: {}", id(&next), next.attempt());
+        assert!(
+            (1..=2).contains(&next.attempt()),
+            "{}: {}",
+            id(&next),
+            next.attempt()
+        );
         back.insert(id(&next), next);
     }
     assert_eq!(back.keys().collect::<Vec<_>>(), ["s2", "s3"]);

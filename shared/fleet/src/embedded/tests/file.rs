@@ -143,7 +143,13 @@ async fn a_missing_directory_is_made_and_a_file_in_its_place_is_an_error() {
 async fn a_stopped_fleet_says_so_everywhere() {
     let world = World::new().await;
     world.fleet.publish(&[step(1, "s1")]).await.unwrap();
-    let held = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
+    let held = world
+        .fleet
+        .receive(Work::Steps, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     world.fleet.stop().await;
     assert!(matches!(
         world.fleet.publish(&[step(1, "s2")]).await,
@@ -168,9 +174,21 @@ async fn a_stopped_fleet_says_so_everywhere() {
 async fn a_stale_acknowledgement_publishes_nothing() {
     let world = World::new().await;
     world.fleet.publish(&[delivery(1, "d1")]).await.unwrap();
-    let late = world.fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
+    let late = world
+        .fleet
+        .receive(Work::Plan, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     world.clock.advance(world.options.visibility);
-    let again = world.fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
+    let again = world
+        .fleet
+        .receive(Work::Plan, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     assert_eq!(late.ack(vec![step(1, "s1")]).await.unwrap(), Settled::Stale);
     assert_eq!(world.fleet.depth(Work::Steps).await.unwrap().ready, 0);
     assert_eq!(again.ack(vec![step(1, "s1")]).await.unwrap(), Settled::Done);
@@ -183,7 +201,13 @@ async fn a_message_that_takes_the_process_down_each_time_is_parked() {
     let losses = world.options.max_losses;
     world.fleet.publish(&[step(1, "s1")]).await.unwrap();
     for loss in 0..losses {
-        let held = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
+        let held = world
+            .fleet
+            .receive(Work::Steps, 1)
+            .await
+            .unwrap()
+            .unwrap()
+            .remove(0);
         assert_eq!(held.attempt(), loss);
         world = world.reopen().await;
     }

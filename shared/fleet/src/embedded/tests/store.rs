@@ -149,11 +149,23 @@ async fn a_long_queue_of_one_repository_does_not_slow_the_others_down() {
     let world = World::new().await;
     let flood: Vec<_> = (0..10_000).map(|n| step(1, &format!("f{n}"))).collect();
     world.fleet.publish(&flood).await.unwrap();
-    let busy = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
+    let busy = world
+        .fleet
+        .receive(Work::Steps, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     let started = Instant::now();
     for n in 0..50 {
         world.fleet.publish(&[step(2, &format!("o{n}"))]).await.unwrap();
-        let other = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
+        let other = world
+            .fleet
+            .receive(Work::Steps, 1)
+            .await
+            .unwrap()
+            .unwrap()
+            .remove(0);
         assert_eq!(other.envelope().id.as_str(), format!("o{n}"));
         assert_eq!(other.ack(Vec::new()).await.unwrap(), Settled::Done);
     }
@@ -170,18 +182,42 @@ async fn quiet_comes_when_all_work_is_settled_or_parked() {
     world.fleet.publish(&[delivery(1, "d1")]).await.unwrap();
     let fleet = world.fleet.clone();
     let quiet = tokio::spawn(async move { fleet.quiet().await });
-    let planned = world.fleet.receive(Work::Plan, 1).await.unwrap().unwrap().remove(0);
+    let planned = world
+        .fleet
+        .receive(Work::Plan, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     let steps = vec![step(1, "s1"), step(2, "s2")];
     assert_eq!(planned.ack(steps).await.unwrap(), Settled::Done);
-    let first = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
-    let second = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
+    let first = world
+        .fleet
+        .receive(Work::Steps, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
+    let second = world
+        .fleet
+        .receive(Work::Steps, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     assert_eq!(first.ack(Vec::new()).await.unwrap(), Settled::Done);
     let wait = Duration::from_secs(5);
     assert_eq!(second.defer(wait, Vec::new()).await.unwrap(), Settled::Done);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!quiet.is_finished());
     world.clock.advance(wait);
-    let second = world.fleet.receive(Work::Steps, 1).await.unwrap().unwrap().remove(0);
+    let second = world
+        .fleet
+        .receive(Work::Steps, 1)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     assert_eq!(second.park("no", Vec::new()).await.unwrap(), Settled::Done);
     tokio::time::timeout(Duration::from_secs(20), quiet)
         .await
