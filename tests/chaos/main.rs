@@ -12,6 +12,7 @@ mod auto_merge;
 mod broker;
 #[path = "../e2e/chain.rs"]
 mod chain;
+mod commands;
 mod crashes;
 #[path = "../e2e/deliveries.rs"]
 mod deliveries;

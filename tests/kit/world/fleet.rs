@@ -232,6 +232,33 @@ impl World {
         declare(&any.launch).await;
     }
 
+    /// Runs a command of `lockflight` on the fleet's configuration, as an operator does: how it ended, and what it printed on both ways.
+    pub async fn command(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let launch = &self.launches.first().expect("a world has processes").launch;
+        let command = Command::new(&launch.binary)
+            .args(arguments)
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
+            .env("LOCKFLIGHT_CONFIG", &launch.config)
+            .current_dir(&launch.home)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let ended = tokio::time::timeout(PATIENCE, command).await;
+        let output = ended
+            .unwrap_or_else(|_| panic!("{arguments:?} did not end within {PATIENCE:?}"))
+            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", launch.binary.display()));
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        self.assert_no_secret_in("what a command printed", &text);
+        (output.status, text)
+    }
+
+    /// Returns where a process listens, as `http://…`.
+    pub async fn url(&self, role: Role, number: usize) -> String {
+        format!("http://{}", self.address_of(role, number).await)
+    }
+
     /// Starts all processes that are there from the beginning.
     pub(super) async fn start_all(&self) {
         for member in self.launches.iter().filter(|member| member.at_once) {
