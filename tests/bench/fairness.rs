@@ -43,7 +43,10 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
             raw.purge_all().await;
             tap.drain();
             let p99 = short(quantile(&result.took, 0.99));
-            progress(&format!("round {round}, {}: p99 {p99} ms", if flood.is_some() { "flood" } else { "calm" }));
+            progress(&format!(
+                "round {round}, {}: p99 {p99} ms",
+                if flood.is_some() { "flood" } else { "calm" }
+            ));
             if flood.is_some() { &mut flooded } else { &mut calm }.push(result);
         }
     }
@@ -56,7 +59,12 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
     report.head(&["ms from webhook to plan", "calm", "flood", "ratio"]);
     let mut ratio = 0.0;
     for (name, share) in [("median", 0.5), ("p90", 0.9), ("p99", 0.99)] {
-        let of = |rounds: &[Round]| rounds.iter().map(|round| quantile(&round.took, share)).collect::<Vec<_>>();
+        let of = |rounds: &[Round]| {
+            rounds
+                .iter()
+                .map(|round| quantile(&round.took, share))
+                .collect::<Vec<_>>()
+        };
         let (calm, flooded) = (of(&calm), of(&flooded));
         ratio = median(&flooded) / median(&calm);
         report.row(&[
@@ -66,7 +74,10 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
             short(ratio),
         ]);
     }
-    let left = flooded.iter().map(|round| round.left).fold(f64::INFINITY, f64::min);
+    let left = flooded
+        .iter()
+        .map(|round| round.left)
+        .fold(f64::INFINITY, f64::min);
     report.row(&[
         "of the flood not planned at the end, at least".to_owned(),
         String::new(),
@@ -86,7 +97,13 @@ async fn repository(stage: &Stage, name: &str) -> Webhook {
     stage.merge(name, &policies::change(0)).await.1
 }
 
-async fn one(ingress: &Process, tap: &Tap, others: &[Webhook], flood: Option<&Webhook>, count: usize) -> Round {
+async fn one(
+    ingress: &Process,
+    tap: &Tap,
+    others: &[Webhook],
+    flood: Option<&Webhook>,
+    count: usize,
+) -> Round {
     // Mirrors and connections are made before.
     let mut client = Client::connect(ingress.address).await;
     let before = tap.count();

@@ -37,7 +37,13 @@ impl Checkout {
     pub(crate) async fn fetch(&self, stage: &Stage) {
         run(stage
             .git(&self.folder)
-            .args(["fetch", "--quiet", "--no-tags", "--no-auto-maintenance", "--no-write-fetch-head"])
+            .args([
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-auto-maintenance",
+                "--no-write-fetch-head",
+            ])
             .arg(stage.forge.git_url(&self.repository))
             .arg("+refs/heads/main:refs/heads/main"))
         .await;
@@ -62,7 +68,10 @@ impl Checkout {
             .spawn()
             .expect("git is installed");
         let mut input = child.stdin.take().expect("it was asked for");
-        input.write_all(stream.as_bytes()).await.expect("git reads what it is told");
+        input
+            .write_all(stream.as_bytes())
+            .await
+            .expect("git reads what it is told");
         drop(input);
         let status = child.wait().await.expect("a child can be waited for");
         assert!(status.success(), "git fast-import failed");
@@ -73,14 +82,24 @@ impl Checkout {
             .git(&self.folder)
             .args(["push", "--quiet", "--no-verify"])
             .arg(stage.forge.git_url(&self.repository))
-            .args(names.iter().map(|name| format!("refs/heads/{name}:refs/heads/{name}"))))
+            .args(
+                names
+                    .iter()
+                    .map(|name| format!("refs/heads/{name}:refs/heads/{name}")),
+            ))
         .await;
     }
 
     /// A fetch of what is new, and a push of one branch: the milliseconds of each that were not the forge's.
     pub(crate) async fn bare(&self, stage: &Stage, round: usize) -> (f64, f64) {
         let forge = &stage.forge;
-        let of_forge = || forge.requests().iter().map(|request| millis(request.took)).sum::<f64>();
+        let of_forge = || {
+            forge
+                .requests()
+                .iter()
+                .map(|request| millis(request.took))
+                .sum::<f64>()
+        };
         let begin = Instant::now();
         self.fetch(stage).await;
         let fetched = millis(begin.elapsed()) - of_forge();
@@ -109,11 +128,21 @@ impl Checkout {
             let number = &opened["number"];
             let label = json!({"labels": ["promotion"]});
             client
-                .ask(&self.repository, "POST", &format!("issues/{number}/labels"), Some(label))
+                .ask(
+                    &self.repository,
+                    "POST",
+                    &format!("issues/{number}/labels"),
+                    Some(label),
+                )
                 .await;
             let assignee = json!({"assignees": ["mona"]});
             client
-                .ask(&self.repository, "POST", &format!("issues/{number}/assignees"), Some(assignee))
+                .ask(
+                    &self.repository,
+                    "POST",
+                    &format!("issues/{number}/assignees"),
+                    Some(assignee),
+                )
                 .await;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,7 +24,9 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("a socket has this option");
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("the server speaks HTTP");
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .expect("the server speaks HTTP");
         // Ends with the sender, or with the server.
         drop(tokio::spawn(connection));
         Self { address, sender }
@@ -37,9 +39,17 @@ impl Client {
         }
         let host = self.address.to_string().parse().expect("an address is a header");
         request.headers_mut().insert(header::HOST, host);
-        let answer = self.sender.send_request(request).await.expect("the server answers");
+        let answer = self
+            .sender
+            .send_request(request)
+            .await
+            .expect("the server answers");
         let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.expect("the server ends its answer");
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .expect("the server ends its answer");
         (status, body.to_bytes())
     }
 
@@ -111,35 +121,38 @@ pub(crate) enum Pace {
     Open(f64),
 }
 
-/// Sends a webhook again and again under fresh ids.
+/// Sends a webhook again and again under fresh ids, until `end`; what has been begun by then is finished.
 pub(crate) async fn load(
     address: SocketAddr,
     webhook: &Webhook,
     connections: usize,
     pace: Pace,
-    length: Duration,
+    end: impl Future<Output = ()>,
 ) -> Vec<Answered> {
     let mut clients = Vec::new();
     for _ in 0..connections {
         clients.push(Client::connect(address).await);
     }
     let turn = Arc::new(AtomicU64::new(0));
+    let over = Arc::new(AtomicBool::new(false));
     let begin = Instant::now();
     let mut senders = tokio::task::JoinSet::new();
     for mut client in clients {
-        let (webhook, turn) = (webhook.clone(), Arc::clone(&turn));
+        let (webhook, turn, over) = (webhook.clone(), Arc::clone(&turn), Arc::clone(&over));
         senders.spawn(async move {
             let mut answers = Vec::new();
             loop {
                 let due = match pace {
                     Pace::Closed => begin.elapsed(),
                     #[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
-                    Pace::Open(rate) => Duration::from_secs_f64(turn.fetch_add(1, Ordering::Relaxed) as f64 / rate),
+                    Pace::Open(rate) => {
+                        Duration::from_secs_f64(turn.fetch_add(1, Ordering::Relaxed) as f64 / rate)
+                    }
                 };
-                if due >= length {
+                tokio::time::sleep_until((begin + due).into()).await;
+                if over.load(Ordering::Relaxed) {
                     return answers;
                 }
-                tokio::time::sleep_until((begin + due).into()).await;
                 let (status, _) = client.send(webhook.under(fresh_guid()).request()).await;
                 let at = begin.elapsed();
                 answers.push(Answered {
@@ -150,6 +163,8 @@ pub(crate) async fn load(
             }
         });
     }
+    end.await;
+    over.store(true, Ordering::Relaxed);
     let mut all = Vec::new();
     while let Some(answers) = senders.join_next().await {
         all.extend(answers.expect("a sender does not fail"));

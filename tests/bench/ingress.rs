@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use crate::http::{Answered, Client, Pace, Webhook, load};
 use crate::raw::{Message, Raw};
 use crate::report::{Report, progress};
@@ -32,7 +34,10 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
     let ingress = stage.start("ingress").await;
     let raw = Raw::connect(&stage.rabbit.uri()).await;
     // The very message that the ingress makes of the webhook.
-    let (status, _) = Client::connect(ingress.address).await.send(webhook.request()).await;
+    let (status, _) = Client::connect(ingress.address)
+        .await
+        .send(webhook.request())
+        .await;
     assert_eq!(status, 202);
     let message = raw.get(QUEUE).await.expect("what was accepted is in the queue");
     let bench = Bench {
@@ -61,7 +66,8 @@ impl Bench<'_> {
     }
 
     async fn webhooks(&self, connections: usize, pace: Pace, length: Duration) -> Vec<Answered> {
-        load(self.ingress.address, &self.webhook, connections, pace, length).await
+        let end = tokio::time::sleep(length);
+        load(self.ingress.address, &self.webhook, connections, pace, end).await
     }
 
     async fn throughput(&self, plan: Plan, report: &mut Report) -> f64 {
@@ -86,7 +92,10 @@ impl Bench<'_> {
             processor.push(used.as_secs_f64() * 1e6 / answers.len() as f64);
             self.settle().await;
             for (window, rates) in WINDOWS.iter().zip(&mut theirs) {
-                let raw = self.raw.pipelined(EXCHANGE, &self.message, *window, self.length).await;
+                let raw = self
+                    .raw
+                    .pipelined(EXCHANGE, &self.message, *window, self.length)
+                    .await;
                 rates.push(raw);
                 self.settle().await;
             }
@@ -122,49 +131,69 @@ impl Bench<'_> {
         let mut nines = Vec::new();
         let mut halves = Vec::new();
         for _ in 0..plan.rounds(1, 3) {
-            let answers = self.webhooks(CONNECTIONS, Pace::Open(rate), self.length * 2).await;
+            let answers = self
+                .webhooks(CONNECTIONS, Pace::Open(rate), self.length * 2)
+                .await;
             assert_eq!(only(&answers, 202).len(), answers.len(), "nothing is refused");
             let took: Vec<_> = answers.iter().map(|answered| millis(answered.took)).collect();
             halves.push(quantile(&took, 0.5));
             nines.push(quantile(&took, 0.99));
             self.settle().await;
         }
-        report.head(&["ms from due to answered", &format!("at {} per second", short(rate))]);
+        report.head(&[
+            "ms from due to answered",
+            &format!("at {} per second", short(rate)),
+        ]);
         report.row(&["median".to_owned(), spread(&halves)]);
         report.row(&["p99".to_owned(), spread(&nines)]);
         let p99 = median(&nines);
-        report.goal("p99 at half that rate", "under 50 ms", &format!("{} ms", short(p99)), p99 < 50.0);
+        report.goal(
+            "p99 at half that rate",
+            "under 50 ms",
+            &format!("{} ms", short(p99)),
+            p99 < 50.0,
+        );
     }
 
     async fn blocked(&self, plan: Plan, rate: f64, report: &mut Report) {
         let pause = Duration::from_secs(plan.either(4, 8));
         let before = self.ingress.memory();
         let begin = tokio::time::Instant::now();
-        let weather = async {
+        let weather = Mutex::new((Duration::MAX, Duration::MAX));
+        let end = async {
             tokio::time::sleep(Duration::from_secs(3)).await;
             self.stage.rabbit.memory_alarm(true).await;
             let on = begin.elapsed();
             tokio::time::sleep(pause).await;
             self.stage.rabbit.memory_alarm(false).await;
-            (on, begin.elapsed())
+            *weather.lock().await = (on, begin.elapsed());
+            tokio::time::sleep(Duration::from_secs(4)).await;
         };
         let sampling = async {
             let mut samples = Vec::new();
-            while begin.elapsed() < pause + Duration::from_secs(14) {
+            loop {
                 samples.push((begin.elapsed(), self.ingress.memory()));
                 tokio::time::sleep(Duration::from_millis(100)).await;
+                if weather.lock().await.1.saturating_add(Duration::from_secs(3)) < begin.elapsed() {
+                    return samples;
+                }
             }
-            samples
         };
-        let length = pause + Duration::from_secs(14);
-        let webhooks = self.webhooks(CONNECTIONS, Pace::Open(rate), length);
-        let (answers, (on, off), samples) = tokio::join!(webhooks, weather, sampling);
+        let webhooks = load(
+            self.ingress.address,
+            &self.webhook,
+            CONNECTIONS,
+            Pace::Open(rate),
+            end,
+        );
+        let (answers, samples) = tokio::join!(webhooks, sampling);
+        let (on, off) = *weather.lock().await;
         let most = |from: Duration, to: Duration| {
             let within = samples.iter().filter(|(at, _)| (from..to).contains(at));
             within.map(|(_, memory)| *memory).fold(0.0, f64::max)
         };
-        let unblocked = most(Duration::ZERO, on.saturating_sub(Duration::from_secs(2)));
-        let (blocked, after) = (most(on, off), most(off, length));
+        let unblocked = most(Duration::ZERO, Duration::from_secs(3));
+        let (blocked, after) = (most(on, off), most(off, Duration::MAX));
         let during = |status| {
             let within = only(&answers, status).into_iter();
             within.filter(|answered| (on..off).contains(&answered.at)).count()
@@ -177,14 +206,20 @@ impl Bench<'_> {
         let odd = answers.len() - only(&answers, 202).len() - only(&answers, 503).len();
         report.head(&["while the broker has a memory alarm", "seen"]);
         report.row(&["resident before the load".to_owned(), format!("{before:.1} MB")]);
-        report.row(&["at most before the alarm".to_owned(), format!("{unblocked:.1} MB")]);
+        report.row(&[
+            "at most before the alarm".to_owned(),
+            format!("{unblocked:.1} MB"),
+        ]);
         report.row(&["at most during the alarm".to_owned(), format!("{blocked:.1} MB")]);
         report.row(&["at most after it".to_owned(), format!("{after:.1} MB")]);
         report.row(&["answered 503 during it".to_owned(), during(503).to_string()]);
         report.row(&["answered 202 during it".to_owned(), during(202).to_string()]);
         report.row(&["answered anything else at all".to_owned(), odd.to_string()]);
         let back = back.map_or(f64::INFINITY, |at| millis(at.saturating_sub(off)));
-        report.row(&["first 202 after its end".to_owned(), format!("{} ms", short(back))]);
+        report.row(&[
+            "first 202 after its end".to_owned(),
+            format!("{} ms", short(back)),
+        ]);
         let grown = blocked - unblocked;
         report.goal(
             "memory while the broker blocks",
@@ -207,6 +242,10 @@ fn only(answers: &[Answered], status: u16) -> Vec<Answered> {
 
 #[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
 fn per_second(answers: &[Answered]) -> f64 {
-    let last = answers.iter().map(|answered| answered.at).max().unwrap_or_default();
+    let last = answers
+        .iter()
+        .map(|answered| answered.at)
+        .max()
+        .unwrap_or_default();
     answers.len() as f64 / last.as_secs_f64()
 }

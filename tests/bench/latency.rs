@@ -71,8 +71,12 @@ impl Hops {
     /// From the publication of a message until it is there.
     async fn of(&mut self, message: &Message) -> f64 {
         let begin = Instant::now();
-        self.raw.publish("hops.events", std::slice::from_ref(message)).await;
-        let (at, _) = within(self.coming.recv(), "a hop").await.expect("the channel is open");
+        self.raw
+            .publish("hops.events", std::slice::from_ref(message))
+            .await;
+        let (at, _) = within(self.coming.recv(), "a hop")
+            .await
+            .expect("the channel is open");
         millis(at - begin)
     }
 }
@@ -169,10 +173,18 @@ async fn one(stage: &Stage, taking: &Process, round: usize) -> (Seen, Webhook) {
     let sent = Instant::now();
     let (status, _) = client.send(request).await;
     assert_eq!(status, 202);
-    let head = stage.forge.pull_request(REPOSITORY, number).expect("it is there").head.sha;
+    let head = stage
+        .forge
+        .pull_request(REPOSITORY, number)
+        .expect("it is there")
+        .head
+        .sha;
     let told = stage.forge.wait_for(PATIENCE, |forge| {
         let statuses = forge.statuses(REPOSITORY, &head).ok()?;
-        statuses.iter().any(|status| status.state == "success").then_some(())
+        statuses
+            .iter()
+            .any(|status| status.state == "success")
+            .then_some(())
     });
     told.await.expect("the change is promoted");
     let mut requests = stage.forge.requests();
@@ -183,7 +195,11 @@ async fn one(stage: &Stage, taking: &Process, round: usize) -> (Seen, Webhook) {
         .map(|request| request.began + request.took)
         .expect("a pull request was opened");
     requests.retain(|request| request.began < opened);
-    let seen = Seen { sent, opened, requests };
+    let seen = Seen {
+        sent,
+        opened,
+        requests,
+    };
     (seen, webhook)
 }
 

@@ -53,7 +53,9 @@ async fn main() -> ExitCode {
     // Cargo adds `--bench` by itself.
     let arguments: Vec<_> = std::env::args().skip(1).filter(|one| one != "--bench").collect();
     let (flags, names): (Vec<_>, Vec<_>) = arguments.iter().partition(|one| one.starts_with("--"));
-    let known = flags.iter().all(|flag| ["--quick", "--check"].contains(&flag.as_str()))
+    let known = flags
+        .iter()
+        .all(|flag| ["--quick", "--check"].contains(&flag.as_str()))
         && names.iter().all(|name| BENCHMARKS.contains(&name.as_str()));
     if !known {
         report::progress(USAGE);
@@ -61,7 +63,9 @@ async fn main() -> ExitCode {
     }
     let has = |flag: &str| flags.iter().any(|one| *one == flag);
     let wanted = |name: &str| names.is_empty() || names.iter().any(|one| *one == name);
-    let plan = Plan { quick: has("--quick") };
+    let plan = Plan {
+        quick: has("--quick"),
+    };
 
     let mut report = Report::begin(plan.quick);
     // A stage of its own for each, so that none finds what another has left.

@@ -42,7 +42,7 @@ impl Message {
 
 /// A connection with one channel that has confirms.
 pub(crate) struct Raw {
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
 }
 
@@ -50,13 +50,13 @@ impl Raw {
     pub(crate) async fn connect(uri: &str) -> Self {
         let connection = Connection::connect(uri, ConnectionProperties::default()).await;
         let connection = connection.expect("the broker takes connections");
-        let channel = connection.create_channel().await.expect("a channel can be opened");
+        let channel = connection
+            .create_channel()
+            .await
+            .expect("a channel can be opened");
         let confirms = channel.confirm_select(ConfirmSelectOptions::default()).await;
         confirms.expect("the broker confirms");
-        Self {
-            _connection: connection,
-            channel,
-        }
+        Self { connection, channel }
     }
 
     async fn begin(&self, exchange: &str, message: &Message) -> lapin::Result<lapin::PublisherConfirm> {
@@ -78,7 +78,10 @@ impl Raw {
             confirms.push(self.begin(exchange, message).await.expect("it can be published"));
         }
         for confirm in confirms {
-            assert_eq!(confirm.await.expect("the broker confirms"), Confirmation::Ack(None));
+            assert_eq!(
+                confirm.await.expect("the broker confirms"),
+                Confirmation::Ack(None)
+            );
         }
     }
 
@@ -100,7 +103,10 @@ impl Raw {
             let Some(first) = flight.next().await else { break };
             let mut next = Some(first);
             while let Some(confirmation) = next {
-                assert_eq!(confirmation.expect("the broker confirms"), Confirmation::Ack(None));
+                assert_eq!(
+                    confirmation.expect("the broker confirms"),
+                    Confirmation::Ack(None)
+                );
                 confirmed += 1;
                 next = flight.next().now_or_never().flatten();
             }
@@ -112,28 +118,35 @@ impl Raw {
     pub(crate) async fn get(&self, queue: &str) -> Option<Message> {
         let options = BasicGetOptions { no_ack: true };
         let got = self.channel.basic_get(queue.into(), options).await;
-        got.expect("the queue is there").map(|got| Message::of(got.delivery))
+        got.expect("the queue is there")
+            .map(|got| Message::of(got.delivery))
     }
 
-    /// Takes so many messages from the queues of the steps.
-    pub(crate) async fn take_steps(&self, count: usize) -> Vec<Message> {
+    /// Takes so many messages from the queues of the steps, which nobody else may consume meanwhile.
+    pub(crate) async fn take_steps(uri: &str, count: usize) -> Vec<Message> {
+        let raw = Self::connect(uri).await;
+        let queues: Vec<_> = (0..16)
+            .map(|partition| format!("lockflight.steps.{partition:02}"))
+            .collect();
+        let mut coming = raw.consume(&queues).await;
         let mut taken = Vec::new();
         let take = async {
             while taken.len() < count {
-                for partition in 0..16 {
-                    while let Some(message) = self.get(&format!("lockflight.steps.{partition:02}")).await {
-                        taken.push(message);
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                let (_, message) = coming.recv().await.expect("the channel is open");
+                taken.push(message);
             }
         };
         within(take, "all steps to be planned").await;
+        let closed = raw.connection.close(200, "goodbye".into()).await;
+        closed.expect("a connection can be closed");
         taken
     }
 
     pub(crate) async fn purge(&self, queue: &str) {
-        let purged = self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await;
+        let purged = self
+            .channel
+            .queue_purge(queue.into(), QueuePurgeOptions::default())
+            .await;
         purged.expect("a queue can be purged");
     }
 
@@ -176,7 +189,10 @@ impl Raw {
             exclusive: true,
             ..QueueDeclareOptions::default()
         };
-        let declared = self.channel.queue_declare("".into(), options, FieldTable::default()).await;
+        let declared = self
+            .channel
+            .queue_declare("".into(), options, FieldTable::default())
+            .await;
         let queue = declared.expect("a queue can be declared").name().to_string();
         for key in keys {
             let bound = self
@@ -199,7 +215,10 @@ impl Raw {
         let own = tap.clone();
         drop(tokio::spawn(async move {
             while let Some(message) = coming.recv().await {
-                own.seen.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+                own.seen
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(message);
                 own.count.send_modify(|count| *count += 1);
             }
         }));

@@ -16,7 +16,10 @@ impl Report {
     pub(crate) fn begin(quick: bool) -> Self {
         say(&format!("machine   {}", machine()));
         say(&format!("date      {}", Timestamp::now()));
-        say(&format!("load      {} (averages of 1, 5 and 15 minutes, before)", load()));
+        say(&format!(
+            "load      {} (averages of 1, 5 and 15 minutes, before)",
+            load()
+        ));
         if quick {
             say("rounds    few (--quick): good to see that it works, not to be believed");
         }
@@ -29,7 +32,10 @@ impl Report {
 
     pub(crate) fn title(&self, title: &str) {
         let after = self.began.elapsed().as_secs();
-        say(&format!("\n## {title}    [load {}, {after} s after the start]\n", load()));
+        say(&format!(
+            "\n## {title}    [load {}, {after} s after the start]\n",
+            load()
+        ));
     }
 
     pub(crate) fn head(&self, columns: &[&str]) {
@@ -64,7 +70,10 @@ pub(crate) fn say(line: &str) {
 }
 
 /// Says what is done now, without it being part of the result.
-#[expect(clippy::print_stderr, reason = "whoever waits wants to see that something happens")]
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever waits wants to see that something happens"
+)]
 pub(crate) fn progress(line: &str) {
     eprintln!("  .. {line}");
 }

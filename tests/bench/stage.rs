@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::http::{Client, Webhook};
+use crate::report::progress;
 
 /// No wait for something takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
@@ -49,7 +50,9 @@ impl Stage {
         let forge = Forge::start(ForgeOptions::new(data.path().join("forge"))).await;
         let forge = forge.expect("loopback has a free port");
         forge.add_user(PERSON, UserKind::User);
-        let token = forge.personal_token(BOT).expect("the system gives random numbers");
+        let token = forge
+            .personal_token(BOT)
+            .expect("the system gives random numbers");
         let (rabbit, redis) = tokio::join!(RabbitMq::start(), Redis::start());
         let stage = Self {
             forge,
@@ -102,7 +105,13 @@ impl Stage {
     /// Declares queues whose names begin with `prefix`.
     pub(crate) async fn declare(&self, prefix: &str) {
         let declared = self
-            .lockflight(&["topology", "--config", "fleet.toml", "--set", &format!("queue.prefix={prefix}")])
+            .lockflight(&[
+                "topology",
+                "--config",
+                "fleet.toml",
+                "--set",
+                &format!("queue.prefix={prefix}"),
+            ])
             .output()
             .await
             .expect("the binary can be started");
@@ -128,7 +137,11 @@ impl Stage {
     pub(crate) async fn start(&self, role: &str) -> Process {
         let home = self.fresh(role);
         let log = home.join("log");
-        let config = if role == "serve" { "alone.toml" } else { "fleet.toml" };
+        let config = if role == "serve" {
+            "alone.toml"
+        } else {
+            "fleet.toml"
+        };
         let storage = format!("storage.directory={}", home.join("data").display());
         let mut child = self
             .lockflight(&[role, "--config", config, "--set", &storage])
@@ -235,6 +248,26 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for entry in std::fs::read_dir(self.data.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let log = read(&entry.path().join("log"));
+            let lines: Vec<_> = log.lines().collect();
+            for line in lines.iter().skip(lines.len().saturating_sub(20)) {
+                progress(&format!("{}: {line}", entry.file_name().to_string_lossy()));
+            }
+        }
+        progress(&format!("{:?}", self.forge.usage().routes));
+    }
+}
+
 impl Process {
     pub(crate) async fn page(&self, path: &str) -> (u16, String) {
         let (status, body) = Client::connect(self.address).await.get(path).await;
@@ -244,9 +277,10 @@ impl Process {
     /// The sum of the values that `/metrics` has of a name.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (_, page) = self.page("/metrics").await;
-        let lines = page
-            .lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        let lines = page.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
         lines
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
@@ -294,7 +328,10 @@ impl Process {
     pub(crate) async fn stop(mut self) {
         self.signal("-TERM");
         let ended = within(self.child.wait(), "the end of a process").await;
-        assert!(ended.expect("a child can be waited for").success(), "a process ended badly");
+        assert!(
+            ended.expect("a child can be waited for").success(),
+            "a process ended badly"
+        );
     }
 
     pub(crate) async fn kill(mut self) {

@@ -17,8 +17,10 @@ pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(place.min(last)).copied().unwrap_or_default()
 }
 
+/// The middle value, or what is between the two middle ones.
 pub(crate) fn median(values: &[f64]) -> f64 {
-    quantile(values, 0.5)
+    let mirrored: Vec<_> = values.iter().map(|value| -value).collect();
+    f64::midpoint(quantile(values, 0.5), -quantile(&mirrored, 0.5))
 }
 
 /// The median, and in brackets the least and the greatest.

@@ -47,15 +47,21 @@ pub(crate) async fn hot(stage: &Stage, plan: Plan, report: &mut Report) {
             for component in 0..PROMOTIONS / 40 {
                 webhooks.push(stage.merge(&repository, &policies::change(component)).await.1);
             }
-            let steps = planned(&ingress, &raw, &webhooks, PROMOTIONS).await;
+            let steps = planned(stage, &ingress, &webhooks, PROMOTIONS).await;
             let run = executed(stage, &raw, *executors, steps, webhooks.len()).await;
-            progress(&format!("round {round}, {executors} executors: {} per second", short(run.per_second)));
+            progress(&format!(
+                "round {round}, {executors} executors: {} per second",
+                short(run.per_second)
+            ));
             runs[place].push(run);
         }
         let repository = format!("acme/hot-{round}-floor");
         stage.repository(&repository, &policies::chain(40)).await;
         let run = bare(stage, vec![repository], PROMOTIONS, 1).await;
-        progress(&format!("round {round}, without Lockflight: {} per second", short(run.per_second)));
+        progress(&format!(
+            "round {round}, without Lockflight: {} per second",
+            short(run.per_second)
+        ));
         runs[3].push(run);
     }
     report.title(&format!("One hot repository: {PROMOTIONS} promotions wait"));
@@ -86,16 +92,24 @@ pub(crate) async fn many(stage: &Stage, plan: Plan, report: &mut Report) {
     for round in 0..plan.rounds(1, 3) {
         for (place, executors) in EXECUTORS.iter().enumerate() {
             let change = policies::change(EXECUTORS.len() * round + place);
-            let merges = repositories.iter().map(|repository| stage.merge(repository, &change));
+            let merges = repositories
+                .iter()
+                .map(|repository| stage.merge(repository, &change));
             let merged: Vec<_> = futures::stream::iter(merges).buffer_unordered(4).collect().await;
             let webhooks: Vec<_> = merged.into_iter().map(|(_, webhook)| webhook).collect();
-            let steps = planned(&ingress, &raw, &webhooks, 2 * count).await;
+            let steps = planned(stage, &ingress, &webhooks, 2 * count).await;
             let run = executed(stage, &raw, *executors, steps, count).await;
-            progress(&format!("round {round}, {executors} executors: {} per second", short(run.per_second)));
+            progress(&format!(
+                "round {round}, {executors} executors: {} per second",
+                short(run.per_second)
+            ));
             runs[place].push(run);
         }
         let run = bare(stage, repositories.clone(), 2, LANES).await;
-        progress(&format!("round {round}, without Lockflight: {} per second", short(run.per_second)));
+        progress(&format!(
+            "round {round}, without Lockflight: {} per second",
+            short(run.per_second)
+        ));
         runs[3].push(run);
     }
     report.title(&format!("{count} repositories: 2 promotions wait in each"));
@@ -105,15 +119,25 @@ pub(crate) async fn many(stage: &Stage, plan: Plan, report: &mut Report) {
 }
 
 /// Has changes planned, and takes the steps (and the reports) from the queues.
-async fn planned(ingress: &Process, raw: &Raw, webhooks: &[Webhook], promotions: usize) -> Vec<Message> {
+async fn planned(stage: &Stage, ingress: &Process, webhooks: &[Webhook], promotions: usize) -> Vec<Message> {
     let mut client = Client::connect(ingress.address).await;
     for webhook in webhooks {
         let (status, _) = client.send(webhook.request()).await;
         assert_eq!(status, 202);
     }
-    let steps = raw.take_steps(promotions + webhooks.len()).await;
+    let steps = Raw::take_steps(&stage.rabbit.uri(), promotions + webhooks.len()).await;
+    let mut ids: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for step in &steps {
+        *ids.entry(format!("{} {:?}", step.key, step.properties.message_id())).or_default() += 1;
+    }
+    progress(&format!("DEBUG {} ids of {}", ids.len(), steps.len()));
+    for (id, n) in &ids { if *n > 1 || !id.contains("promote") { progress(&format!("DEBUG {n} {id}")); } }
     let promotes = steps.iter().filter(|step| step.key.starts_with("step.promote"));
-    assert_eq!(promotes.count(), promotions, "each change leads to as many steps as it has targets");
+    assert_eq!(
+        promotes.count(),
+        promotions,
+        "each change leads to as many steps as it has targets"
+    );
     steps
 }
 
@@ -125,6 +149,7 @@ async fn executed(stage: &Stage, raw: &Raw, count: usize, steps: Vec<Message>, c
         executors.push(stage.start("executor").await);
     }
     within(shared_out(&executors), "the partitions to be shared out").await;
+    progress(&format!("DEBUG before freeze {:?}", stage.forge.usage().routes));
     executors.iter().for_each(Process::freeze);
     raw.publish("lockflight.work", &steps).await;
     stage.forge.reset_usage();
@@ -170,8 +195,16 @@ async fn bare(stage: &Stage, repositories: Vec<String>, promotions: usize, lanes
     let all = repositories.len() * promotions;
     let mut prepared = Vec::new();
     let run_name = stage.fresh("floor");
-    let run_name = run_name.extension().unwrap_or_default().to_string_lossy().into_owned();
-    let names: Arc<Vec<_>> = Arc::new((0..promotions).map(|number| format!("floor/{run_name}-{number}")).collect());
+    let run_name = run_name
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let names: Arc<Vec<_>> = Arc::new(
+        (0..promotions)
+            .map(|number| format!("floor/{run_name}-{number}"))
+            .collect(),
+    );
     for repository in &repositories {
         let checkout = Checkout::clone(stage, repository, "floor").await;
         checkout.branches(stage, &names).await;
@@ -188,7 +221,9 @@ async fn bare(stage: &Stage, repositories: Vec<String>, promotions: usize, lanes
         let (work, names) = (Arc::clone(&work), Arc::clone(&names));
         async move {
             loop {
-                let Some(checkout) = work.lock().await.pop() else { break };
+                let Some(checkout) = work.lock().await.pop() else {
+                    break;
+                };
                 for batch in names.chunks(BATCH) {
                     checkout.promote(stage, &mut client, batch).await;
                 }
@@ -211,7 +246,10 @@ async fn finished(stage: &Stage, begin: Instant, promotions: usize) -> Run {
     let usage = stage.forge.usage();
     let requests = stage.forge.requests();
     let last = requests.iter().filter(|request| request.route == LAST);
-    let end = last.map(|request| request.began + request.took).max().expect("there are some");
+    let end = last
+        .map(|request| request.began + request.took)
+        .max()
+        .expect("there are some");
     #[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
     let per_second = promotions as f64 / (end - begin).as_secs_f64();
     Run {
@@ -224,7 +262,10 @@ async fn finished(stage: &Stage, begin: Instant, promotions: usize) -> Run {
 
 fn calls(stage: &Stage, method: &str, route: &str) -> usize {
     let usage = stage.forge.usage();
-    let calls = usage.routes.get(&format!("{method} {route}")).map_or(0, |usage| usage.calls);
+    let calls = usage
+        .routes
+        .get(&format!("{method} {route}"))
+        .map_or(0, |usage| usage.calls);
     usize::try_from(calls).unwrap_or(usize::MAX)
 }
 

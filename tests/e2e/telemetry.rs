@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 use lockflight_sandbox::{Effect, Fault, RequestMatcher};
 use lockflight_tests::otlp::{Collector, Kind, Received, Span};
-use lockflight_tests::world::{REPOSITORY, Role, World, put};
+use lockflight_tests::world::{Fleet, REPOSITORY, Role, World, put};
 
 use crate::policies::{LAB, LAB_APPROVED};
 use crate::world;
@@ -77,7 +77,7 @@ async fn one_trace_goes_from_the_webhook_to_the_pull_request() {
             };
             assert_eq!(
                 promote.links,
-                [publish.id.clone()],
+                std::slice::from_ref(&publish.id),
                 "the maker of the message is linked too"
             );
             let attribute = |name: &str| promote.attributes.get(name).map(String::as_str);
@@ -99,6 +99,29 @@ async fn one_trace_goes_from_the_webhook_to_the_pull_request() {
             };
             let logged = collector.until("the planner's line", find).await;
             assert_eq!(logged.trace, opened.trace);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_trace_is_one_over_rabbitmq_and_three_processes() {
+    let collector = Collector::start().await;
+    world(LAB)
+        .fleet(Fleet::shared())
+        .telemetry(&collector)
+        .run(async |world| {
+            change(world).await;
+            let (received, opened) = until_opened(&collector).await;
+            let around = ancestors(&received, &opened);
+            let names: Vec<&str> = around.iter().map(|span| span.name.as_str()).collect();
+            assert_eq!(names, [PROMOTE, PUBLISH_STEP, PLAN, PUBLISH_DELIVERY, WEBHOOK]);
+            assert_eq!(around[0].attributes["messaging.system"], "rabbitmq");
+            assert_eq!(
+                around[0].attributes["rabbitmq.destination.routing_key"],
+                "step.promote"
+            );
+            let senders: BTreeSet<&str> = around.iter().map(|span| span.instance.as_str()).collect();
+            assert_eq!(senders.len(), 3, "each role is a process of its own");
         })
         .await;
 }
@@ -171,8 +194,6 @@ async fn metrics_say_nothing_of_what_has_many_values() {
             for name in [
                 "lockflight.webhook.deliveries",
                 "lockflight.webhook.handle.duration",
-                "lockflight.queue.messages",
-                "lockflight.queue.oldest_message.age",
                 "lockflight.promotion.outcomes",
                 "lockflight.promotion.hop.duration",
                 "lockflight.github.requests",
@@ -197,6 +218,34 @@ async fn metrics_say_nothing_of_what_has_many_values() {
                     assert!(!many.contains(value), "{}: {name}={value}", point.name);
                 }
             }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn queues_are_looked_at_from_the_beginning() {
+    let collector = Collector::start().await;
+    world(LAB)
+        .telemetry(&collector)
+        .run(async |_world| {
+            let points = collector.metric("lockflight.queue.messages").await;
+            let all_of = |name: &str| {
+                points
+                    .iter()
+                    .map(|point| point.attributes[name].clone())
+                    .collect()
+            };
+            let (queues, states): (BTreeSet<String>, BTreeSet<String>) =
+                (all_of("lockflight.queue"), all_of("lockflight.state"));
+            assert!(queues.len() <= 2 && queues.contains("plan"), "{queues:?}");
+            assert!(
+                states
+                    .iter()
+                    .map(String::as_str)
+                    .eq(["delayed", "in_flight", "parked", "ready"]),
+                "{states:?}"
+            );
+            collector.metric("lockflight.queue.oldest_message.age").await;
         })
         .await;
 }

@@ -14,11 +14,12 @@ use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_promotion::{DeliveryId, MessageId, TraceParent};
 use tokio::time::sleep;
 
+use crate::channel::SimQueue;
 use crate::forge::SimForge;
 use crate::git::SimMirrors;
 use crate::locks::SimLock;
 use crate::process::{Hand, ProcessId, Role};
-use crate::queue::{MOST_ATTEMPTS, SimQueue};
+use crate::queue::MOST_ATTEMPTS;
 use crate::weather::Sabotage;
 use crate::world::{APPROVER, BOT, Sim, World};
 

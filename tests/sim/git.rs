@@ -290,6 +290,7 @@ impl MirrorPort for SimMirror {
                 .or_default()
                 .commits
                 .insert(oid.clone());
+            world.witness_committed(&oid);
             Committed {
                 tree: world.objects.get(&oid).root.clone(),
                 paths: world.objects.differing(&spec.parent, &oid).into_iter().collect(),

@@ -6,13 +6,14 @@
 //! the weather clears, everything comes to rest, and [`oracle`] compares with what one perfect worker would have made of it.
 //!
 //! - `LOCKFLIGHT_SEED=7 cargo test -p lockflight-tests --test sim -- one_seed --nocapture` runs one seed and shows what happened.
-//! - `LOCKFLIGHT_SEEDS=100000 cargo test -p lockflight-tests --test sim -- many_seeds` is a soak.
+//! - `LOCKFLIGHT_SEEDS=50000 cargo test -p lockflight-tests --test sim -- many_seeds` runs so many, from `LOCKFLIGHT_FIRST_SEED` on.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     reason = "this is a test: a failed expectation is a failed test"
 )]
 
+mod channel;
 mod dice;
 mod fleet;
 mod forge;

@@ -59,7 +59,7 @@ async fn life(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> Report {
     let mut dice = Dice::new(seed);
     let mut weather = Weather::throw(&mut dice);
     weather.sabotage = sabotage;
-    let (repos, deeds) = (dice.between(1, 2), dice.between(4, 12));
+    let (repos, deeds) = (1 + u64::from(dice.chance(350)), dice.between(3, 9));
     let (planners, executors) = (dice.between(1, 2), dice.between(1, 3));
     let kills = dice.between(0, 8);
     let sim = Sim::new(dice, weather, traced);

@@ -56,9 +56,10 @@ fn command(seed: u64) -> String {
     format!("LOCKFLIGHT_SEED={seed} cargo test -p lockflight-tests --test sim -- one_seed --nocapture")
 }
 
-#[test]
-fn many_seeds_hold_all_invariants() {
-    let count = number("LOCKFLIGHT_SEEDS").unwrap_or(SEEDS);
+/// Runs as many seeds as `LOCKFLIGHT_SEEDS` says, and shows those that fail.
+#[expect(clippy::print_stdout, reason = "how much was run is part of the result")]
+fn hold(count: u64) {
+    let count = number("LOCKFLIGHT_SEEDS").unwrap_or(count);
     let first = number("LOCKFLIGHT_FIRST_SEED").unwrap_or(0);
     let begun = Instant::now();
     let (found, numbers) = search(first, count, None, 5);
@@ -74,6 +75,17 @@ fn many_seeds_hold_all_invariants() {
         })
         .collect();
     assert!(told.is_empty(), "{told}");
+}
+
+#[test]
+fn many_seeds_hold_all_invariants() {
+    hold(SEEDS);
+}
+
+#[test]
+#[ignore = "takes most of an hour"]
+fn soak_of_a_hundred_thousand_seeds() {
+    hold(100_000);
 }
 
 /// Shows one run, that of `LOCKFLIGHT_SEED`.

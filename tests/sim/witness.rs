@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lockflight_forge::PullRequest;
 use lockflight_promotion::message::{Body, Envelope};
 use lockflight_promotion::plan::Entry;
-use lockflight_promotion::{BranchName, CommitOid, PathInRepo, PrNumber, RepoId};
+use lockflight_promotion::{BranchName, CommitOid, PathInRepo, PrNumber, RepoId, TreeOid};
 
 use crate::git::Held;
 use crate::layout::{LABEL, POLICY};
@@ -50,6 +50,8 @@ pub(crate) struct Witness {
     writes: BTreeMap<(Actor, RepoId, What), u64>,
     /// Who made a thing of which there may be one, and when.
     made: BTreeMap<(RepoId, String), Vec<(Actor, u64)>>,
+    /// The commits of ours, by parents and content.
+    commits: BTreeMap<(Vec<CommitOid>, TreeOid), CommitOid>,
     /// All commits that were pushed to a branch of ours.
     pushed: BTreeMap<(RepoId, BranchName), BTreeSet<CommitOid>>,
     /// Commits that people made on our branches.
@@ -259,6 +261,19 @@ impl World {
             .collect()
     }
 
+    /// I3: the same content on the same change is the same commit, whoever makes it.
+    pub(crate) fn witness_committed(&mut self, commit: &CommitOid) {
+        let made = self.objects.get(commit);
+        let key = (made.parents.clone(), made.root.clone());
+        let known = self.witness.commits.entry(key).or_insert_with(|| commit.clone());
+        if known != commit {
+            let known = known.clone();
+            self.violate(format!(
+                "I3: {known} and {commit} hold the same, and are not the same"
+            ));
+        }
+    }
+
     /// I3 and I8: a commit of ours stands on the change, differs from it in the step's places alone, and holds there what stands at the
     /// source. And no person's commit is overwritten.
     pub(crate) fn witness_pushed(
@@ -278,17 +293,6 @@ impl World {
         }
         let known = self.witness.pushed.entry((repo, branch.clone())).or_default();
         known.insert(new.clone());
-        // With all parts of the step, or with those that were open at one time or another.
-        let trees: Vec<CommitOid> = known.iter().cloned().collect();
-        let roots: BTreeSet<_> = trees
-            .iter()
-            .map(|commit| self.objects.get(commit).root.clone())
-            .collect();
-        if roots.len() < trees.len() {
-            self.violate(format!(
-                "I3: {branch} of {repo} was made twice of the same content, as different commits"
-            ));
-        }
         let change = step_of(branch.as_str()).and_then(|number| self.repo(repo).change(number).cloned());
         let Some(change) = change else {
             self.violate(format!("I3: {branch} of {repo} is the step of no change"));

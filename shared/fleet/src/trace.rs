@@ -184,11 +184,11 @@ pub struct Publishing {
     spans: Vec<(Span, String)>,
 }
 
-/// Gives messages that are about to be published the context of the span that publishes them: work a span of its own, which lasts until
-/// the queue has said what became of it; what is for the journal alone, the span around. Call it last before [`crate::Queue::publish`]
-/// or a settlement with messages that follow.
+/// Gives messages that are about to be published the context of the span that publishes them.
 ///
-/// `system` is [`crate::Queue::SYSTEM`].
+/// That is a span of its own for work, which lasts until the queue has said what became of it, and the span around for what only the
+/// journal keeps. Call it last before [`crate::Queue::publish`], or before a settlement with messages that follow. `system` is
+/// [`crate::Queue::SYSTEM`].
 pub fn publishing(system: &'static str, messages: &mut [Envelope]) -> Publishing {
     let mut spans = Vec::new();
     let around = current();

@@ -6,10 +6,12 @@
 //! - Messages of a batch are settled one by one, each as soon as it is handled.
 //! - A handler that panics costs the messages of its batch that are not settled one attempt. They come again one by one, so that next
 //!   time it costs its own message alone.
-//! - Once the queue is closed or the stop is asked for, nothing new is received, and what is in hand is finished.
+//! - Once the queue is closed or the stop is asked for, nothing new is received, the messages in hand are finished, and the rest of their
+//!   batches is given back, uncounted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockflight_promotion::message::Envelope;
@@ -140,7 +142,8 @@ impl WorkerOptions {
 /// How long to wait before a queue that could not be read is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Works until the queue is closed or `stop` is there, then finishes what is in hand.
+/// Works until the queue is closed or `stop` is there; then finishes the messages in hand, and gives back those of their batches that nobody
+/// has begun with.
 pub async fn work<Q: Queue, H: Handler>(
     queue: Q,
     work: Work,
@@ -155,10 +158,9 @@ pub async fn work<Q: Queue, H: Handler>(
         work,
     };
     let _capacity = Level::capacity(work, options.concurrency.max(1));
+    let stopping = Arc::new(AtomicBool::new(false));
     loop {
-        while in_hand.len() >= options.concurrency.max(1) {
-            finished(in_hand.join_next().await);
-        }
+        let has_room = in_hand.len() < options.concurrency.max(1);
         let received = tokio::select! {
             // In this order, so that a run over simulated ports is the same each time.
             biased;
@@ -167,7 +169,7 @@ pub async fn work<Q: Queue, H: Handler>(
                 finished(Some(ended));
                 continue;
             }
-            received = queue.receive(work, options.batch.max(1)) => received,
+            received = queue.receive(work, options.batch.max(1)), if has_room => received,
         };
         match received {
             Ok(Some(batch)) => {
@@ -178,7 +180,8 @@ pub async fn work<Q: Queue, H: Handler>(
                     repo = repo.as_ref().map(tracing::field::display),
                     batch.messages = batch.len(),
                 );
-                in_hand.spawn(handle_batch(place, batch, Arc::clone(&handler), options).instrument(span));
+                let (handler, stopping) = (Arc::clone(&handler), Arc::clone(&stopping));
+                in_hand.spawn(handle_batch(place, batch, handler, options, stopping).instrument(span));
             }
             Ok(None) => break,
             Err(error) => {
@@ -195,6 +198,7 @@ pub async fn work<Q: Queue, H: Handler>(
             }
         }
     }
+    stopping.store(true, Ordering::Relaxed);
     while let Some(ended) = in_hand.join_next().await {
         finished(Some(ended));
     }
@@ -213,16 +217,18 @@ async fn handle_batch<D: Delivery, H: Handler>(
     batch: Vec<D>,
     handler: Arc<H>,
     options: WorkerOptions,
+    stopping: Arc<AtomicBool>,
 ) {
     let _busy = Level::busy(place.work);
     measure::received(place, batch.len());
+    let mut keeper = Keeper::new(options);
     let mut waiting: VecDeque<D> = batch.into();
     let prepared = {
         let envelopes: Vec<&Envelope> = waiting.iter().map(Delivery::envelope).collect();
         let prepare = handler
             .prepare(&envelopes)
             .instrument(trace::prepare(place, waiting.iter()));
-        match within(prepare, waiting.iter().collect(), options).await {
+        match keeper.within(prepare, waiting.iter().collect()).await {
             Ok(prepared) => prepared,
             Err(Ended::TooLong) => {
                 let failed = || Err(Failure::new(ErrorClass::Retry, options.too_long()));
@@ -236,10 +242,21 @@ async fn handle_batch<D: Delivery, H: Handler>(
         let Some(delivery) = waiting.pop_front() else {
             break;
         };
+        if stopping.load(Ordering::Relaxed) {
+            give_back(delivery).await;
+            continue;
+        }
         let span = trace::process(place, &delivery);
-        handle_one(place, delivery, prepared, &waiting, handler.as_ref(), options)
+        handle_one(place, delivery, prepared, &waiting, handler.as_ref(), &mut keeper)
             .instrument(span)
             .await;
+    }
+}
+
+/// Gives a message back that nobody has begun with, because the process ends.
+async fn give_back<D: Delivery>(delivery: D) {
+    if let Err(error) = delivery.defer(Duration::ZERO, Vec::new()).await {
+        tracing::warn!("{}", Failure::of(ErrorClass::Retry, &error).reason);
     }
 }
 
@@ -249,17 +266,22 @@ async fn handle_one<D: Delivery, H: Handler>(
     prepared: Result<H::Prepared, Failure>,
     waiting: &VecDeque<D>,
     handler: &H,
-    options: WorkerOptions,
+    keeper: &mut Keeper,
 ) {
+    // It may have waited for its turn for longer than the queue's patience; whoever has it now does it.
+    if let Ok(Settled::Stale) = delivery.keep().await {
+        tracing::warn!("the message has come back to the queue before its turn came");
+        return;
+    }
     let began = Instant::now();
     let handled = match prepared {
         Err(failure) => Err(failure),
         Ok(prepared) => {
             let work = handler.handle(delivery.envelope(), delivery.attempt(), prepared);
             let kept = std::iter::once(&delivery).chain(waiting).collect();
-            match within(work, kept, options).await {
+            match keeper.within(work, kept).await {
                 Ok(handled) => handled,
-                Err(Ended::TooLong) => Err(Failure::new(ErrorClass::Retry, options.too_long())),
+                Err(Ended::TooLong) => Err(Failure::new(ErrorClass::Retry, keeper.options.too_long())),
                 Err(Ended::Gone) => return,
             }
         }
@@ -267,7 +289,9 @@ async fn handle_one<D: Delivery, H: Handler>(
     let error_type = handled.as_ref().err().and_then(Failure::error_type);
     measure::processed(place, error_type, began.elapsed());
     failpoint::reached("worker.handled");
-    match settle(place, delivery, handler, handled).await {
+    let settled = settle(place, delivery, handler, handled);
+    // The settlement ends by itself, in a time that the queue bounds.
+    match keeper.meanwhile(settled, waiting.iter().collect()).await {
         Ok(Settled::Done) => failpoint::reached("worker.settled"),
         Ok(Settled::Stale) => tracing::warn!("the message took too long and has come back to the queue"),
         Err(error) => tracing::error!("{}", Failure::of(ErrorClass::Retry, &error).reason),
@@ -282,38 +306,71 @@ enum Ended {
     Gone,
 }
 
-/// Does work while messages are kept, for as long as the worker's patience lasts.
-async fn within<T, D: Delivery>(
-    work: impl Future<Output = T>,
-    kept: Vec<&D>,
+/// Keeps the messages of a batch, at one pace over all of its parts: many short ones take as long together as one long one.
+struct Keeper {
     options: WorkerOptions,
-) -> Result<T, Ended> {
-    let mut work = std::pin::pin!(work);
-    let mut patience = std::pin::pin!(tokio::time::sleep(options.patience));
-    let mut keep = tokio::time::interval(options.keep_every);
-    keep.tick().await;
-    loop {
-        tokio::select! {
-            // Work that is done counts, even if it is done in the moment in which patience ends.
-            biased;
-            done = &mut work => return Ok(done),
-            () = &mut patience => return Err(Ended::TooLong),
-            _ = keep.tick() => {
-                for (place, delivery) in kept.iter().enumerate() {
-                    match delivery.keep().await {
-                        // One whose turn is yet to come is found out then, by its settlement.
-                        Ok(Settled::Stale) if place == 0 => {
-                            tracing::warn!("the message has come back to the queue while it was worked on; this work ends here");
-                            return Err(Ended::Gone);
-                        }
-                        Ok(_) => {}
-                        // The next one may succeed, and the timeout has some slack.
-                        Err(error) => tracing::warn!("{}", Failure::of(ErrorClass::Retry, &error).reason),
+    next: tokio::time::Interval,
+}
+
+impl Keeper {
+    fn new(options: WorkerOptions) -> Self {
+        let first = tokio::time::Instant::now() + options.keep_every;
+        Self {
+            options,
+            next: tokio::time::interval_at(first, options.keep_every),
+        }
+    }
+
+    /// Does work while messages are kept, for as long as the worker's patience lasts. It is about the first of them.
+    async fn within<T, D: Delivery>(
+        &mut self,
+        work: impl Future<Output = T>,
+        kept: Vec<&D>,
+    ) -> Result<T, Ended> {
+        let mut work = std::pin::pin!(work);
+        let mut patience = std::pin::pin!(tokio::time::sleep(self.options.patience));
+        loop {
+            tokio::select! {
+                // Work that is done counts, even if it is done in the moment in which patience ends.
+                biased;
+                done = &mut work => return Ok(done),
+                () = &mut patience => return Err(Ended::TooLong),
+                _ = self.next.tick() => {
+                    if keep(&kept).await {
+                        tracing::warn!("the message has come back to the queue while it was worked on; this work ends here");
+                        return Err(Ended::Gone);
                     }
                 }
             }
         }
     }
+
+    /// Does something that ends by itself while messages are kept.
+    async fn meanwhile<T, D: Delivery>(&mut self, done: impl Future<Output = T>, kept: Vec<&D>) -> T {
+        let mut done = std::pin::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut done => return done,
+                // One that has gone is found out when its turn comes.
+                _ = self.next.tick() => { keep(&kept).await; }
+            }
+        }
+    }
+}
+
+/// Keeps messages; whether the first of them has gone.
+async fn keep<D: Delivery>(kept: &[&D]) -> bool {
+    let mut gone = false;
+    for (place, delivery) in kept.iter().enumerate() {
+        match delivery.keep().await {
+            Ok(Settled::Stale) => gone |= place == 0,
+            Ok(Settled::Done) => {}
+            // The next one may succeed, and the timeout has some slack.
+            Err(error) => tracing::warn!("{}", Failure::of(ErrorClass::Retry, &error).reason),
+        }
+    }
+    gone
 }
 
 /// What the queue does about what the handler said.

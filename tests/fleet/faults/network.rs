@@ -118,8 +118,11 @@ async fn a_last_word_while_the_connection_ends_is_answered() {
         working.abort();
         working.await.ok();
     }
+    // An acknowledgement may have been lost on its way, and its message comes again.
+    let working = worker(&fleet, &ledger);
     ledger.settle(&fleet).await;
     fleet.stop().await;
+    in_time("the worker ends", working).await.unwrap();
 }
 
 #[tokio::test]

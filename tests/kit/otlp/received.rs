@@ -35,6 +35,8 @@ pub struct Received {
 pub struct Span {
     /// `service.name` of who sent it.
     pub service: String,
+    /// `service.instance.id` of who sent it: one for each life of a process.
+    pub instance: String,
     /// The trace, as 32 hexadecimal digits.
     pub trace: String,
     /// The span, as 16 hexadecimal digits.
@@ -174,9 +176,11 @@ impl From<ExportTraceServiceRequest> for Received {
         let mut spans = Vec::new();
         for resource in request.resource_spans {
             let service = service(resource.resource.as_ref());
+            let instance = of_resource(resource.resource.as_ref(), "service.instance.id");
             for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 spans.push(Span {
                     service: service.clone(),
+                    instance: instance.clone(),
                     kind: match span.kind() {
                         SpanKind::Server => Kind::Server,
                         SpanKind::Client => Kind::Client,
@@ -274,12 +278,12 @@ impl From<ExportLogsServiceRequest> for Received {
 }
 
 fn service(resource: Option<&Resource>) -> String {
-    let attributes = resource
-        .map(|resource| resource.attributes.clone())
-        .unwrap_or_default();
-    self::attributes(attributes)
-        .remove("service.name")
-        .unwrap_or_default()
+    of_resource(resource, "service.name")
+}
+
+fn of_resource(resource: Option<&Resource>, name: &str) -> String {
+    let found = resource.map(|resource| attributes(resource.attributes.clone()));
+    found.and_then(|mut found| found.remove(name)).unwrap_or_default()
 }
 
 fn attributes(attributes: Vec<KeyValue>) -> Attributes {

@@ -3,6 +3,8 @@
 use anyhow::{Context as _, bail};
 use lockflight_runtime::config::{Loaded, Sources, load, process_env};
 
+use lockflight_runtime::telemetry::Process;
+
 use crate::cli::ConfigArgs;
 use crate::config::RolesToml;
 
@@ -22,6 +24,15 @@ pub(crate) fn configuration(args: &ConfigArgs, log: Option<&str>) -> anyhow::Res
     }
     config.servers(args.queue.as_deref(), args.locks.as_deref());
     Ok(config)
+}
+
+/// What telemetry is told of this process: its role, or the command that it is.
+pub(crate) const fn process(role: &'static str) -> Process {
+    Process {
+        service: "lockflight",
+        role,
+        version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// A runtime for a command that asks servers.

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use lockflight_runtime::telemetry;
 use serde::Serialize;
 
-use super::configured::{configuration, runtime};
+use super::configured::{configuration, process, runtime};
 use crate::cli::{DoctorArgs, ListFormat};
 use crate::exit::Exit;
 
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &DoctorArgs, log: Option<&str>) -> anyhow::Result<Exit> 
     if log.is_none() {
         config.log.filter = Some("off".to_owned());
     }
-    let _telemetry = telemetry::init(&config.log)?;
+    let _telemetry = telemetry::init_as(&config.log, &process("doctor"))?;
     let findings = runtime()?.block_on(checks::all(&config));
     let mut out = std::io::stdout().lock();
     match args.output {

@@ -1,5 +1,6 @@
 //! `lockflight parked`: what waits for a person.
 
+use std::collections::{HashSet, VecDeque};
 use std::io::Write as _;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use lockflight_fleet::{Content, Parked, ParkedId, Queue};
 use lockflight_runtime::telemetry;
 use serde_json::json;
 
-use super::configured::{configuration, runtime};
+use super::configured::{configuration, process, runtime};
 use crate::cli::{ListFormat, ParkedArgs};
 use crate::exit::Exit;
 use crate::roles::{self, Backend};
@@ -16,7 +17,7 @@ use crate::roles::{self, Backend};
 /// Lists what is parked, or puts it back.
 pub(crate) fn run(args: &ParkedArgs, log: Option<&str>) -> anyhow::Result<Exit> {
     let config = configuration(&args.config, log)?;
-    let _telemetry = telemetry::init(&config.log)?;
+    let _telemetry = telemetry::init_as(&config.log, &process("parked"))?;
     let backend = config.servers_or_file()?;
     runtime()?.block_on(async {
         match backend {
@@ -44,14 +45,19 @@ async fn answer(queue: &impl Queue, args: &ParkedArgs) -> anyhow::Result<Exit> {
         print(&mut out, &queue.parked().await?, args.output)?;
         return Ok(Exit::Success);
     }
-    let ids = if args.release_all {
-        let parked = queue.parked().await?;
-        parked.into_iter().map(|parked| parked.id).collect()
-    } else {
-        args.release.iter().map(ParkedId::new).collect::<Vec<_>>()
-    };
     let mut exit = Exit::Success;
-    for id in ids {
+    let mut seen = HashSet::new();
+    let mut ids: VecDeque<ParkedId> = args.release.iter().map(ParkedId::new).collect();
+    loop {
+        let Some(id) = ids.pop_front() else {
+            // A list has its limit, and there may be more behind it.
+            let parked = if args.release_all { queue.parked().await? } else { Vec::new() };
+            ids.extend(parked.into_iter().map(|parked| parked.id).filter(|id| seen.insert(id.clone())));
+            if ids.is_empty() {
+                return Ok(exit);
+            }
+            continue;
+        };
         if queue.release(&id).await? {
             writeln!(out, "{id} is back on its queue")?;
         } else {
@@ -59,7 +65,6 @@ async fn answer(queue: &impl Queue, args: &ParkedArgs) -> anyhow::Result<Exit> {
             exit = Exit::NotFound;
         }
     }
-    Ok(exit)
 }
 
 fn print(out: &mut impl std::io::Write, parked: &[Parked], format: ListFormat) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use crate::roles::{self, RoleSet};
 /// Runs these roles until a signal ends them.
 pub(crate) fn run(args: &RunArgs, which: RoleSet, log: Option<&str>) -> anyhow::Result<Exit> {
     let config = configuration(&args.config, log)?;
-    let telemetry = telemetry::init(&config.log)?;
+    let telemetry = telemetry::init_as(&config.log, &super::configured::process(which.name()))?;
     let listen = config.http.listen;
     let roles = config.roles(which)?;
     let runtime = runtime()?;
@@ -34,9 +34,10 @@ pub(crate) fn run(args: &RunArgs, which: RoleSet, log: Option<&str>) -> anyhow::
             tracing::info!(%address, "{role} is running; its health is on http://{address}/readyz");
         }
         shutdown.draining().await;
-        let drained = shutdown.drain(roles::DRAIN).await?;
+        let drained = shutdown.drain(roles::DRAIN).await;
+        // Also after a failure: what is held goes back, locks are given back.
         roles.fleet.stop().await;
-        Ok(if drained.left_behind.is_empty() {
+        Ok(if drained?.left_behind.is_empty() {
             Exit::Success
         } else {
             Exit::Partial

@@ -1,6 +1,7 @@
 //! The servers of a fleet, as one of its processes sees them.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lockflight_fleet::amqp::{AmqpFleet, AmqpOptions, Consume, Partitions, owned};
@@ -38,12 +39,12 @@ impl Servers {
         let consume = Consume {
             plan: plans,
             steps: steps.then(|| match member(Role::Executor) {
-                Some(member) => share(member, partitions, me.clone(), shutdown),
+                Some(member) => share(member, partitions, me.clone(), redis.clone(), shutdown),
                 None => watch::Sender::new(Partitions::All).subscribe(),
             }),
         };
         let planner = plans.then(|| member(Role::Planner)).flatten();
-        let first_planner = planner.map(|member| first(member, me.clone(), shutdown));
+        let first_planner = planner.map(|member| first(member, me.clone(), redis.clone(), shutdown));
         let fleet = AmqpFleet::start(queue, consume);
         let (closing, draining) = (fleet.clone(), shutdown.clone());
         drop(shutdown.spawn("close", async move {
@@ -86,46 +87,61 @@ impl Servers {
 }
 
 /// Which partitions are ours, as executors come and go. When the drain begins we leave, so that others take over at once.
-fn share(member: Member, partitions: u16, me: MemberId, shutdown: &Shutdown) -> watch::Receiver<Partitions> {
-    // Until it is known who is there, all: the broker lets one process at a time have each.
-    follow(member, Partitions::All, shutdown, move |members| {
+fn share(
+    member: Member,
+    partitions: u16,
+    me: MemberId,
+    redis: Option<Redis>,
+    shutdown: &Shutdown,
+) -> watch::Receiver<Partitions> {
+    // While it is not known who is there, all: the broker lets one process at a time have each.
+    follow(member, Partitions::All, redis, shutdown, move |members| {
         Partitions::Some(owned(members, &me, partitions))
     })
 }
 
-/// Whether we are the first of the planners. Until it is known who is there, we are.
-fn first(member: Member, me: MemberId, shutdown: &Shutdown) -> watch::Receiver<bool> {
-    follow(member, true, shutdown, move |members| members.first() == Some(&me))
+/// Whether we are the first of the planners. While it is not known who is there, we are.
+fn first(member: Member, me: MemberId, redis: Option<Redis>, shutdown: &Shutdown) -> watch::Receiver<bool> {
+    follow(member, true, redis, shutdown, move |members| members.first() == Some(&me))
 }
 
-/// Follows who is there, and keeps what follows from it.
-fn follow<T: PartialEq + Send + Sync + 'static>(
+/// For how long a Redis that is away is taken to be back soon, with the members that it last knew.
+const HOPE: Duration = Duration::from_secs(15);
+
+/// Follows who is there, and keeps what follows from it. When Redis has been away for a while, nobody knows who is there: one of the
+/// others may have died.
+fn follow<T: Clone + PartialEq + Send + Sync + 'static>(
     member: Member,
     unknown: T,
+    redis: Option<Redis>,
     shutdown: &Shutdown,
     derive: impl Fn(&BTreeSet<MemberId>) -> T + Send + 'static,
 ) -> watch::Receiver<T> {
-    let (derived, receiver) = watch::channel(unknown);
+    let (derived, receiver) = watch::channel(unknown.clone());
     let mut membership = member.watch();
     let stop = shutdown.clone();
     drop(shutdown.spawn("members", async move {
+        let mut look = tokio::time::interval(HOPE / 3);
+        let mut away: Option<Instant> = None;
         loop {
+            let is_away = redis.as_ref().is_some_and(Redis::is_degraded);
+            away = is_away.then(|| away.unwrap_or_else(Instant::now));
             let now = match &*membership.borrow_and_update() {
-                Membership::Unknown => None,
-                known => known.members().map(&derive),
+                _ if away.is_some_and(|since| since.elapsed() >= HOPE) => unknown.clone(),
+                Membership::Unknown => unknown.clone(),
+                Membership::Known(members) => derive(members),
             };
-            if let Some(now) = now {
-                derived.send_if_modified(|value| {
-                    let changed = *value != now;
-                    if changed {
-                        *value = now;
-                    }
-                    changed
-                });
-            }
+            derived.send_if_modified(|value| {
+                let changed = *value != now;
+                if changed {
+                    *value = now;
+                }
+                changed
+            });
             tokio::select! {
                 () = stop.draining() => break,
                 changed = membership.changed() => if changed.is_err() { break },
+                _ = look.tick() => {}
             }
         }
         if let Err(error) = member.leave().await {

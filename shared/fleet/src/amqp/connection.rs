@@ -99,6 +99,14 @@ impl Drop for Connections {
     }
 }
 
+/// Waits until a connection is not the one of the moment any more. What is asked of the client while its connection ends may never be answered.
+pub(super) async fn gone(mut now: watch::Receiver<Option<Arc<Connection>>>, connection: &Arc<Connection>) {
+    let is_same =
+        |now: &Option<Arc<Connection>>| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, connection));
+    // An error means that nobody makes connections any more.
+    drop(now.wait_for(|now| !is_same(now)).await);
+}
+
 /// Why there is no connection.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Unavailable {
@@ -210,6 +218,11 @@ impl Link {
     /// How it is.
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.shared.health.subscribe()
+    }
+
+    /// Whether the broker takes nothing for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(&*self.shared.health.borrow(), Health::Blocked(_))
     }
 
     /// How often a connection was made: another number means another connection.

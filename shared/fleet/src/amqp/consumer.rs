@@ -163,6 +163,8 @@ impl Consuming {
                         // The connection's supervisor tells it once, for all consumers.
                         tracing::debug!(queue = self.queue, "a consumer ended with its connection: {why}");
                     }
+                    // Its supervisor waits for those who still have it.
+                    drop(connection);
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = stopped(&mut self.stopped) => return,
@@ -172,7 +174,7 @@ impl Consuming {
         }
     }
 
-    async fn consume(&mut self, connection: &Connection) -> Ended {
+    async fn consume(&mut self, connection: &Arc<Connection>) -> Ended {
         let opening = tokio::time::timeout(OPENING, open(connection, &self.queue, self.window));
         let (channel, mut consumer) = match opening.await {
             Ok(Ok(opened)) => opened,
@@ -181,9 +183,16 @@ impl Consuming {
         };
         tracing::debug!(queue = self.queue, "consuming");
         let feed = self.intake.feed();
-        let mut ended = self.feed(&feed, &mut consumer).await;
+        let mut replaced = self.connection.clone();
+        let mut ended = tokio::select! {
+            ended = self.feed(&feed, &mut consumer) => ended,
+            () = another(&mut replaced, connection) => lost(),
+        };
         if matches!(ended, Ended::Left) {
-            ended = self.leave(&feed, &channel, &mut consumer).await;
+            ended = tokio::select! {
+                ended = self.leave(&feed, &channel, &mut consumer) => ended,
+                () = another(&mut replaced, connection) => lost(),
+            };
         }
         if !matches!(ended, Ended::Lost(_)) {
             // All that is not settled goes back to the queue with the channel, which needs no answer for that.
@@ -267,6 +276,19 @@ async fn open(
         .basic_consume(short(queue), "".into(), options, FieldTable::default())
         .await?;
     Ok((channel, consumer))
+}
+
+/// Waits until this connection is not the one of the moment any more. Not every consumer is told when its connection dies.
+async fn another(current: &mut Connected, mine: &Arc<Connection>) {
+    let others = |current: &Option<Arc<Connection>>| {
+        current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, mine))
+    };
+    // Without a supervisor there is no connection, either.
+    drop(current.wait_for(others).await);
+}
+
+fn lost() -> Ended {
+    Ended::Lost("its connection is gone".to_owned())
 }
 
 /// Waits until the fleet is stopped.

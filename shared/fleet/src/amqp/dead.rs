@@ -13,6 +13,7 @@ use lapin::{BasicProperties, Connection, Consumer};
 use tokio::sync::watch;
 
 use super::acknowledge::acknowledge;
+use super::connection::gone;
 use super::fate::Fates;
 use super::message::Incoming;
 use super::publisher::Publisher;
@@ -56,9 +57,15 @@ impl Dead {
                 Err(_) => return,
             };
             let Some(connection) = connection else { continue };
-            let ended = match open(&connection, &self.fates.names.dead()).await {
-                Ok(consumer) => self.park_all(consumer, &mut failures).await,
-                Err(error) => error.to_string(),
+            let work = async {
+                match open(&connection, &self.fates.names.dead()).await {
+                    Ok(consumer) => self.park_all(consumer, &mut failures).await,
+                    Err(error) => error.to_string(),
+                }
+            };
+            let ended = tokio::select! {
+                ended = work => ended,
+                () = gone(self.connection.clone(), &connection) => "the connection was lost".to_owned(),
             };
             failures = failures.saturating_add(1);
             let wait = BACKOFF.delay(failures);

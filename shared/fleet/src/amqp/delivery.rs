@@ -52,9 +52,14 @@ impl AmqpDelivery {
             .collect()
     }
 
-    /// Publishes what follows, and then acknowledges the message, which was claimed before.
+    /// Publishes what follows, and then acknowledges the message, which was claimed before. What can't be published now is tried again in
+    /// the background for as long as the message is ours: letting go of it would have its work done anew.
     async fn settle(mut self, publish: Vec<Outgoing>) -> Result<Settled, SettleError> {
-        self.intake.publisher.publish(publish).await?;
+        if let Err(error) = self.intake.publisher.publish(publish.clone()).await {
+            self.settled = true;
+            self.intake.move_on(self.ticket, &self.incoming, publish);
+            return Err(error.into());
+        }
         crate::failpoint::reached("worker.followed");
         let acknowledged = acknowledge(&self.incoming.acker).await;
         self.settled = true;

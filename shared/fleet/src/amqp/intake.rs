@@ -216,6 +216,12 @@ impl Intake {
         ours
     }
 
+    /// A message is out of its worker's hands, but what was decided for it is yet to be published.
+    pub(super) fn move_on(&self, ticket: Ticket, incoming: &Arc<Incoming>, publish: Vec<Outgoing>) {
+        self.go(Arc::clone(incoming), publish, false);
+        self.finish(ticket);
+    }
+
     /// Its worker shows that it is alive. `false` if the message is not its any more.
     pub(super) fn keep(&self, ticket: Ticket, incoming: &Incoming) -> bool {
         incoming.acker.usable() && self.lanes().keep(Instant::now(), ticket)

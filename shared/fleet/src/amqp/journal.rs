@@ -20,7 +20,7 @@ use lockflight_promotion::message::Envelope;
 use tokio::sync::watch;
 
 use super::acknowledge::acknowledge;
-use super::connection::Unavailable;
+use super::connection::{Unavailable, gone};
 use super::message::{Outgoing, PUBLISHED, Unfit, headers_of, integer, read_body};
 use super::{AmqpFleet, Inner};
 use crate::{BackendError, Journal, JournalError, Offset, Recorded, Schedule};
@@ -134,28 +134,26 @@ async fn read(
 /// Waits until there is a record after that offset.
 async fn wait(fleet: &Inner, after: Offset) -> Result<(), JournalError> {
     let connection = fleet.connections.consuming_now(CONNECTING).await?;
-    let (channel, mut consumer) = open(&connection, &fleet.names.journal(), after, 1).await?;
-    let came = loop {
-        match consumer.next().await {
-            Some(Ok(delivery)) => {
-                if record(&delivery).is_some_and(|record| record.offset > after) {
-                    break Ok(());
-                }
-                // Otherwise it would be the last.
-                acknowledge(&delivery.acker)
-                    .await
-                    .map_err(JournalError::Backend)?;
+    let ended = |why: &str| Err(JournalError::Backend(BackendError::new(why)));
+    let watch = async {
+        let (channel, mut consumer) = open(&connection, &fleet.names.journal(), after, 1).await?;
+        while let Some(delivery) = consumer.next().await {
+            let delivery = delivery?;
+            if record(&delivery).is_some_and(|record| record.offset > after) {
+                close(channel);
+                return Ok(());
             }
-            Some(Err(error)) => break Err(error.into()),
-            None => {
-                break Err(JournalError::Backend(BackendError::new(
-                    "the consumer of the journal ended",
-                )));
-            }
+            // Otherwise it would be the last.
+            acknowledge(&delivery.acker)
+                .await
+                .map_err(JournalError::Backend)?;
         }
+        ended("the consumer of the journal ended")
     };
-    close(channel);
-    came
+    tokio::select! {
+        watched = watch => watched,
+        () = gone(fleet.connections.consuming(), &connection) => ended("the connection was lost"),
+    }
 }
 
 async fn open(

@@ -56,6 +56,8 @@ pub(super) struct Outgoing {
     pub(super) routing_key: ShortString,
     pub(super) body: Bytes,
     pub(super) properties: BasicProperties,
+    /// Whether the journal's stream is among the queues that it goes to. See `outbox`.
+    pub(super) journaled: bool,
 }
 
 /// Why a message can't be published at all.
@@ -184,6 +186,8 @@ impl Outgoing {
             routing_key,
             body: body.into(),
             properties: properties.with_headers(headers),
+            // Every kind of message is bound to it, at the one exchange or the other.
+            journaled: true,
         })
     }
 
@@ -249,6 +253,7 @@ impl Outgoing {
                 .clone()
                 .with_delivery_mode(PERSISTENT)
                 .with_headers(headers),
+            journaled: false,
         }
     }
 
@@ -259,6 +264,7 @@ impl Outgoing {
             routing_key: PROBE.into(),
             body: Bytes::new(),
             properties: BasicProperties::default().with_delivery_mode(PERSISTENT),
+            journaled: false,
         }
     }
 
@@ -278,6 +284,7 @@ impl Outgoing {
             properties: BasicProperties::default()
                 .with_delivery_mode(PERSISTENT)
                 .with_headers(headers),
+            journaled: false,
         }
     }
 }

@@ -1,22 +1,21 @@
 //! Messages that go elsewhere without a worker: put back, given up on, put aside, parked.
 //!
-//! One task publishes what is to be published for them, in order and many at a time, waits for the confirms, and acknowledges them. What
-//! can't be published is tried again for as long as the message is ours; after that the broker hands it out by itself.
+//! One task publishes what is to be published for them, many at a time and each by itself, waits for the confirms, and acknowledges them.
+//! What can't be published is tried again for as long as the message is ours; after that the broker hands it out by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
 use super::acknowledge::acknowledge;
 use super::message::{Incoming, Outgoing};
-use super::publisher::{Publisher, Unconfirmed};
+use super::publisher::Publisher;
 
 /// How many messages are moved together, at most.
 const TOGETHER: usize = 256;
-
-/// How many bytes of bodies are moved together (but always one message).
-const TOGETHER_BYTES: usize = 4 << 20;
 
 /// How long to wait before what failed is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -101,73 +100,48 @@ pub(super) struct Mover {
 impl Mover {
     /// Moves until the sender is gone.
     pub(super) async fn run(mut self) {
-        let mut failed: Vec<Move> = Vec::new();
+        let mut going = FuturesUnordered::new();
         loop {
-            let first = if failed.is_empty() {
-                self.moves.recv().await
-            } else {
-                tokio::time::sleep(PAUSE).await;
-                self.one_by_one(&mut failed).await;
-                match self.moves.try_recv() {
-                    Ok(first) => Some(first),
-                    Err(mpsc::error::TryRecvError::Empty) => continue,
-                    Err(mpsc::error::TryRecvError::Disconnected) => None,
-                }
-            };
-            let Some(first) = first else { return };
-            let batch = self.gather(first);
-            let publish: Vec<Outgoing> = batch.iter().flat_map(|moved| moved.publish.clone()).collect();
-            match self.publisher.publish(publish).await {
-                Ok(()) => {
-                    for moved in batch {
-                        self.acknowledge(moved).await;
+            tokio::select! {
+                moved = self.moves.recv(), if going.len() < TOGETHER => match moved {
+                    Some(moved) => going.push(self.go(moved)),
+                    None => break,
+                },
+                Some(()) = going.next() => {}
+            }
+        }
+        while let Some(()) = going.next().await {}
+    }
+
+    /// Moves one message, by itself, so that one that the broker refuses holds up none of the others.
+    fn go(&self, moved: Move) -> impl Future<Output = ()> + Send + use<> {
+        let mover = Going {
+            pending: Arc::clone(&self.pending),
+            publisher: self.publisher.clone(),
+        };
+        async move {
+            while moved.incoming.acker.usable() {
+                match mover.publisher.publish(moved.publish.clone()).await {
+                    Ok(()) => return mover.acknowledge(moved).await,
+                    Err(error) => {
+                        tracing::warn!("a message can't be moved yet; trying again in {PAUSE:?}: {error}");
+                        tokio::time::sleep(PAUSE).await;
                     }
                 }
-                Err(error) => {
-                    tell(&error, batch.len());
-                    failed.extend(batch);
-                }
             }
+            // It is not ours any more, and comes again by itself.
+            done(&mover.pending, usize::from(moved.waits));
         }
     }
+}
 
-    /// What waits, as far as it goes together. Leaves out what is no longer ours.
-    fn gather(&mut self, first: Move) -> Vec<Move> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some(moved) = next {
-            if moved.incoming.acker.usable() {
-                bytes += moved.incoming.body.len();
-                batch.push(moved);
-            } else {
-                done(&self.pending, usize::from(moved.waits));
-            }
-            if batch.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
-                break;
-            }
-            next = self.moves.try_recv().ok();
-        }
-        batch
-    }
+/// What a message needs on its way.
+struct Going {
+    pending: Arc<watch::Sender<Pending>>,
+    publisher: Publisher,
+}
 
-    /// Tries each by itself, so that one that the broker refuses holds up none of the others.
-    async fn one_by_one(&mut self, failed: &mut Vec<Move>) {
-        for moved in std::mem::take(failed) {
-            if !moved.incoming.acker.usable() {
-                done(&self.pending, usize::from(moved.waits));
-                continue;
-            }
-            match self.publisher.publish(moved.publish.clone()).await {
-                Ok(()) => self.acknowledge(moved).await,
-                Err(error) => {
-                    tell(&error, 1);
-                    failed.push(moved);
-                }
-            }
-        }
-    }
-
+impl Going {
     async fn acknowledge(&self, moved: Move) {
         done(&self.pending, usize::from(moved.waits));
         if let Ok(true) = acknowledge(&moved.incoming.acker).await {
@@ -175,11 +149,4 @@ impl Mover {
         }
         tracing::debug!("a message went elsewhere, and will also come again: its channel is gone");
     }
-}
-
-fn tell(error: &Unconfirmed, messages: usize) {
-    tracing::warn!(
-        messages,
-        "messages can't be put back yet; trying again in {PAUSE:?}: {error}"
-    );
 }

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer, ErrorKind};
@@ -41,8 +41,8 @@ const RETURNING: Duration = Duration::from_secs(2);
 /// How often it is looked whether it has.
 const RETURNED: Duration = Duration::from_millis(5);
 
-/// A queue that has nothing ready has handed out everything; that long it may take to arrive.
-const ARRIVING: Duration = Duration::from_millis(40);
+/// How long the next message may take to arrive, of those that are there.
+const ARRIVING: Duration = Duration::from_secs(3);
 
 /// What is parked, the oldest first.
 pub(super) async fn list(fleet: &Inner) -> Result<Vec<Parked>, InspectError> {
@@ -126,14 +126,17 @@ async fn take(fleet: &Inner, most: u16) -> Result<Taken, InspectError> {
                 Err(error) => return Err(backend(error)),
             }
         };
+        // Nobody else takes any now: that many there are, and more at most.
         let queue = fleet.names.parked();
+        let there = topology::count(&guard, &queue).await.map_err(backend)?;
+        let wanted = there.min(most.into());
         let (channel, consumer) = consume(&connection, &queue, most, false).await.map_err(backend)?;
-        let (messages, left) = collect(&channel, consumer, &queue, most.into()).await?;
+        let messages = collect(consumer, wanted).await?;
         Ok(Taken {
             guard,
             channel,
+            left: there.saturating_sub(messages.len() as u64),
             messages,
-            left,
         })
     };
     match tokio::time::timeout(PATIENCE, taken).await {
@@ -167,20 +170,10 @@ fn is_taken(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(reply) if reply.get_id() == 403 && reply.get_message().as_str().contains("exclusive"))
 }
 
-/// Collects messages until the queue has no more, and says how many are left when there are too many.
-async fn collect(
-    channel: &Channel,
-    mut consumer: Consumer,
-    queue: &str,
-    most: usize,
-) -> Result<(Vec<Incoming>, u64), InspectError> {
+/// Collects so many messages, or those that come: somebody who does not keep to the rules may have taken some.
+async fn collect(mut consumer: Consumer, wanted: u64) -> Result<Vec<Incoming>, InspectError> {
     let mut messages = Vec::new();
-    let mut all_are_out = false;
-    loop {
-        if messages.len() >= most {
-            let left = topology::count(channel, queue).await.map_err(backend)?;
-            return Ok((messages, left));
-        }
+    while (messages.len() as u64) < wanted {
         match tokio::time::timeout(ARRIVING, consumer.next()).await {
             Ok(Some(delivery)) => messages.push(Incoming::read(delivery.map_err(backend)?)),
             Ok(None) => {
@@ -188,11 +181,14 @@ async fn collect(
                     "the consumer of what is parked ended",
                 )));
             }
-            Err(_) if all_are_out => return Ok((messages, 0)),
-            // Silence alone says nothing: the broker may be busy.
-            Err(_) => all_are_out = topology::count(channel, queue).await.map_err(backend)? == 0,
+            Err(_) => break,
         }
     }
+    // What has come besides need not wait for the next one who looks.
+    while let Some(Some(Ok(delivery))) = consumer.next().now_or_never() {
+        messages.push(Incoming::read(delivery));
+    }
+    Ok(messages)
 }
 
 impl Taken {

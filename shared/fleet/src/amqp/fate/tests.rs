@@ -184,6 +184,7 @@ fn what_can_not_be_read_is_parked_without_a_record() {
         routing_key: "step.raw.p00".into(),
         body: b"{}".as_slice().into(),
         properties: BasicProperties::default().with_headers(FieldTable::default()),
+        journaled: false,
     };
     let publish = fates.parked(&coming_back(&bytes, &[]), "not an envelope");
     assert_eq!(publish.len(), 1);

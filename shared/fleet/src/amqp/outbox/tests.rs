@@ -1,10 +1,11 @@
-use lapin::BasicProperties;
-use lapin::message::Delivery;
-use lapin::types::FieldTable;
+use lapin::message::{BasicReturnMessage, Delivery};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Confirmation};
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::super::connection::Connections;
+use super::super::message::PUBLISH;
 use super::super::options::AmqpUri;
 use super::super::publisher::Rooms;
 use super::*;
@@ -42,6 +43,7 @@ impl Desk {
                 routing_key: (*key).into(),
                 body: bytes::Bytes::from_static(b"body"),
                 properties: BasicProperties::default(),
+                journaled: true,
             })
             .collect();
         let (reply, answer) = oneshot::channel();
