@@ -150,6 +150,16 @@ async fn a_password_is_in_no_error() {
     fleet.stop().await;
 }
 
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_is_an_error_that_says_so() {
+    let port = RabbitMq::shared().await.port();
+    let options = at(&set_up().await, &format!("amqps://guest:guest@127.0.0.1:{port}"));
+    assert!(matches!(
+        in_time("an answer", check(&options)).await,
+        Err(TopologyError::Connect { .. })
+    ));
+}
+
 /// Publishes messages all at the same time, each by itself, and returns the ids of those that were confirmed and of the others.
 async fn publish_all(fleet: &AmqpFleet, messages: Vec<Envelope>) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut tasks = tokio::task::JoinSet::new();
@@ -335,6 +345,62 @@ async fn the_journal_is_read_to_its_end_and_from_anywhere() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     fleet.stop().await;
     in_time("it is woken", waiting).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_journal_has_all_that_was_confirmed_although_its_leader_dies_now_and_then() {
+    let broker = RabbitMq::shared().await;
+    let options = set_up().await;
+    let fleet = publishing(&options);
+    until("it is ready", async || fleet.ready().await.is_ok()).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let publishers: Vec<_> = (0..4)
+        .map(|name| {
+            let (fleet, stopped) = (fleet.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let mut confirmed = Vec::new();
+                for round in 0.. {
+                    if *stopped.borrow() {
+                        break;
+                    }
+                    let ids: Vec<String> = (0..=round % 12).map(|n| format!("p{name}-{round}-{n}")).collect();
+                    let steps: Vec<Envelope> = ids.iter().map(|id| step(name, id)).collect();
+                    if fleet.publish(&steps).await.is_ok() {
+                        confirmed.extend(ids);
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                confirmed
+            })
+        })
+        .collect();
+    // What a restarted broker and a cluster whose node dies do to a stream: what was not confirmed yet goes to its new leader.
+    let die = format!(
+        "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{}.journal\">>)), exit(amqqueue:get_pid(Q), kill).",
+        options.prefix
+    );
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        broker.ctl(&["eval", &die]).await;
+        // A message that goes elsewhere, in between.
+        until("it is ready", async || fleet.ready().await.is_ok()).await;
+    }
+    stop.send_replace(true);
+    let mut confirmed = Vec::new();
+    for publisher in publishers {
+        confirmed.extend(in_time("it ends", publisher).await.unwrap());
+    }
+    let mut journaled = BTreeSet::new();
+    let mut after = Offset::START;
+    loop {
+        let page = fleet.read(after, 1_000).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.offset;
+        journaled.extend(ids(&page).into_iter().map(ToOwned::to_owned));
+    }
+    confirmed.retain(|id| !journaled.contains(id));
+    assert!(confirmed.is_empty(), "the journal does not have {confirmed:?}");
+    fleet.stop().await;
 }
 
 /// Parks steps of so many repositories, and waits until all are there.

@@ -251,6 +251,9 @@ impl<Q: Queue, L: RepoLock> Parts<Q, L> {
         let router = router.merge(metrics);
         drop(shutdown.spawn_critical("http", http::serve(listener, router, shutdown.clone())));
         if let Some(workers) = self.workers {
+            let (queue, stop) = (self.queue.clone(), shutdown.clone());
+            let depths = async move { lockflight_fleet::observe_depths(queue, stop.draining()).await };
+            drop(shutdown.spawn("depths", depths));
             parts::start(workers, self.queue, self.locks, self.sweeps, shutdown)?;
         }
         Ok(address)

@@ -108,8 +108,8 @@ pub(super) async fn release(fleet: &Inner, id: &ParkedId) -> Result<bool, Inspec
 
 /// All parked messages, unacknowledged.
 struct Taken {
-    /// Holds off the others.
-    guard: Channel,
+    /// Holds off the others: the consumer, while it lives.
+    guard: (Channel, Consumer),
     channel: Channel,
     messages: Vec<Incoming>,
     /// How many there are besides.
@@ -121,14 +121,14 @@ async fn take(fleet: &Inner, most: u16) -> Result<Taken, InspectError> {
         let connection = fleet.connections.consuming_now(CONNECTING).await?;
         let guard = loop {
             match consume(&connection, &fleet.names.looking(), 1, true).await {
-                Ok((guard, _)) => break guard,
+                Ok(guard) => break guard,
                 Err(error) if is_taken(&error) => tokio::time::sleep(TAKEN).await,
                 Err(error) => return Err(backend(error)),
             }
         };
         // Nobody else takes any now: that many there are, and more at most.
         let queue = fleet.names.parked();
-        let there = topology::count(&guard, &queue).await.map_err(backend)?;
+        let there = topology::count(&guard.0, &queue).await.map_err(backend)?;
         let wanted = there.min(most.into());
         let (channel, consumer) = consume(&connection, &queue, most, false).await.map_err(backend)?;
         let messages = collect(consumer, wanted).await?;
@@ -203,11 +203,11 @@ impl Taken {
         let expected = left + messages.len().saturating_sub(acknowledged) as u64;
         let returning = async {
             channel.close(200, "looked".into()).await?;
-            // The messages are on their way now; a count of the guard's queue would say nothing about them.
-            while topology::count(&guard, &fleet.names.parked()).await? < expected {
+            // They are on their way now.
+            while topology::count(&guard.0, &fleet.names.parked()).await? < expected {
                 tokio::time::sleep(RETURNED).await;
             }
-            guard.close(200, "looked".into()).await
+            guard.0.close(200, "looked".into()).await
         };
         // Should it take longer, or the connection be gone, they come back all the same.
         drop(tokio::time::timeout(RETURNING, returning).await);
