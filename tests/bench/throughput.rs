@@ -126,12 +126,6 @@ async fn planned(stage: &Stage, ingress: &Process, webhooks: &[Webhook], promoti
         assert_eq!(status, 202);
     }
     let steps = Raw::take_steps(&stage.rabbit.uri(), promotions + webhooks.len()).await;
-    let mut ids: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
-    for step in &steps {
-        *ids.entry(format!("{} {:?}", step.key, step.properties.message_id())).or_default() += 1;
-    }
-    progress(&format!("DEBUG {} ids of {}", ids.len(), steps.len()));
-    for (id, n) in &ids { if *n > 1 || !id.contains("promote") { progress(&format!("DEBUG {n} {id}")); } }
     let promotes = steps.iter().filter(|step| step.key.starts_with("step.promote"));
     assert_eq!(
         promotes.count(),
@@ -149,10 +143,14 @@ async fn executed(stage: &Stage, raw: &Raw, count: usize, steps: Vec<Message>, c
         executors.push(stage.start("executor").await);
     }
     within(shared_out(&executors), "the partitions to be shared out").await;
-    progress(&format!("DEBUG before freeze {:?}", stage.forge.usage().routes));
     executors.iter().for_each(Process::freeze);
-    raw.publish("lockflight.work", &steps).await;
     stage.forge.reset_usage();
+    raw.publish("lockflight.work", &steps).await;
+    assert_eq!(
+        stage.forge.usage().routes.len(),
+        0,
+        "a process that is stopped does nothing"
+    );
     let used = |executors: &[Process]| executors.iter().map(Process::processor).sum::<Duration>();
     let before = used(&executors);
     let begin = Instant::now();
@@ -254,7 +252,8 @@ async fn finished(stage: &Stage, begin: Instant, promotions: usize) -> Run {
     let per_second = promotions as f64 / (end - begin).as_secs_f64();
     Run {
         per_second,
-        fetches: usage.git().fetches,
+        // One listing for each `git fetch`; the transfers after it are two or more.
+        fetches: u64::try_from(calls(stage, "GET", "git upload-pack info/refs")).unwrap_or(u64::MAX),
         pushes: usage.git().pushes,
         processor: 0.0,
     }

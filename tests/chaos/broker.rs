@@ -44,7 +44,10 @@ async fn deliveries_while_the_broker_is_down_come_again_by_the_sweep() {
             }
             for number in &changes {
                 let delivery = world.merge_delivery(*number).await;
-                assert!(!delivery.succeeded(), "#{number} was taken though nothing could take it");
+                assert!(
+                    !delivery.succeeded(),
+                    "#{number} was taken though nothing could take it"
+                );
             }
             rabbit.restart().await;
             assert_promoted(world, &changes).await;
@@ -95,7 +98,10 @@ async fn lost_delivery(world: &World, component: &str) -> (u64, Post) {
     world.merge(change).await;
     let lost = world.merge_delivery(change).await;
     assert!(!lost.succeeded(), "the forge's own delivery was to be lost");
-    (change, world.signed("pull_request", &lost.guid, lost.payload.clone()))
+    (
+        change,
+        world.signed("pull_request", &lost.guid, lost.payload.clone()),
+    )
 }
 
 /// Scenario: the binding of the work queue is gone. Nothing is promised that nobody would do.
@@ -103,7 +109,10 @@ async fn lost_delivery(world: &World, component: &str) -> (u64, Post) {
 async fn a_queue_that_is_not_bound_is_answered_with_503_until_it_is_mended() {
     let (rabbit, redis) = tokio::join!(RabbitMq::start(), Redis::start());
     let fleet = Fleet::on(rabbit.uri(), redis.uri());
-    let (work, plan) = (format!("{}.work", fleet.prefix()), format!("{}.plan", fleet.prefix()));
+    let (work, plan) = (
+        format!("{}.work", fleet.prefix()),
+        format!("{}.plan", fleet.prefix()),
+    );
     on(fleet, LAB)
         .run(async |world| {
             let (change, post) = lost_delivery(world, "checkout").await;

@@ -17,7 +17,9 @@ async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
             let (status, said) = world.command(&["doctor"]).await;
             assert!(status.success(), "{said}");
             for check in ["broker", "queues", "redis", "webhook", "git", "github", "clock"] {
-                let is_fine = said.lines().any(|line| line.starts_with("ok") && line.contains(check));
+                let is_fine = said
+                    .lines()
+                    .any(|line| line.starts_with("ok") && line.contains(check));
                 assert!(is_fine, "{check}:\n{said}");
             }
             redis.kill().await;
@@ -30,7 +32,10 @@ async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
             assert_eq!(status.code(), Some(1), "{said}");
             let report: serde_json::Value = serde_json::from_str(&said).unwrap();
             let broker = &report["checks"][0];
-            assert_eq!((&broker["check"], &broker["verdict"]), (&"broker".into(), &"failed".into()));
+            assert_eq!(
+                (&broker["check"], &broker["verdict"]),
+                (&"broker".into(), &"failed".into())
+            );
             assert!(broker["remedy"].as_str().unwrap().contains("RabbitMQ"), "{said}");
             redis.restart().await;
             rabbit.restart().await;
@@ -105,7 +110,9 @@ async fn a_password_in_a_flag_is_refused_and_not_repeated() {
     world(LAB)
         .run(async |world| {
             let url = "amqp://lockflight:hunter2@127.0.0.1:5672";
-            let (status, said) = world.command(&["ingress", "--queue", url, "--check-config"]).await;
+            let (status, said) = world
+                .command(&["ingress", "--queue", url, "--check-config"])
+                .await;
             assert_eq!(status.code(), Some(1), "{said}");
             assert!(said.contains("url_file") && !said.contains("hunter2"), "{said}");
         })

@@ -52,8 +52,14 @@ async fn two_hundred_promotions_of_one_repository_are_fetched_and_pushed_in_batc
             let fetches = after.git().fetches - before.git().fetches;
             // The first batch may begin before the others have arrived.
             let most = 200_u64.div_ceil(BATCH) + 1;
-            assert!(pushes <= most, "{pushes} pushes for 200 promotions in batches of {BATCH}");
-            assert!(fetches <= most, "{fetches} fetches for 200 promotions in batches of {BATCH}");
+            assert!(
+                pushes <= most,
+                "{pushes} pushes for 200 promotions in batches of {BATCH}"
+            );
+            assert!(
+                fetches <= most,
+                "{fetches} fetches for 200 promotions in batches of {BATCH}"
+            );
             assert_eq!(world.promotions().len(), 200);
             assert_eq!(world.promotion_branches().len(), 200);
         })
@@ -63,27 +69,30 @@ async fn two_hundred_promotions_of_one_repository_are_fetched_and_pushed_in_batc
 /// An executor comes and another goes while there is work. Nothing is lost, nothing is there twice.
 #[tokio::test]
 async fn executors_that_come_and_go_lose_nothing() {
-    on(Fleet::shared().with(Role::Executor, 2).with(Role::Planner, 2), LAB)
-        .run(async |world| {
-            let mut changes = Vec::new();
-            for round in 0..6 {
-                let path = format!("workspace/c{round}/values.yaml");
-                changes.push(world.merge_change(&[put(&path, "replicas: 3\n")]).await);
-                match round {
-                    1 => world.start_one(Role::Executor, 2).await,
-                    2 => assert!(world.stop_one(Role::Executor, 0).await.success()),
-                    3 => world.kill_one(Role::Executor, 1).await,
-                    4 => world.start_one(Role::Executor, 0).await,
-                    _ => {}
-                }
+    on(
+        Fleet::shared().with(Role::Executor, 2).with(Role::Planner, 2),
+        LAB,
+    )
+    .run(async |world| {
+        let mut changes = Vec::new();
+        for round in 0..6 {
+            let path = format!("workspace/c{round}/values.yaml");
+            changes.push(world.merge_change(&[put(&path, "replicas: 3\n")]).await);
+            match round {
+                1 => world.start_one(Role::Executor, 2).await,
+                2 => assert!(world.stop_one(Role::Executor, 0).await.success()),
+                3 => world.kill_one(Role::Executor, 1).await,
+                4 => world.start_one(Role::Executor, 0).await,
+                _ => {}
             }
-            for change in &changes {
-                let [_lab] = world.promotions_of(*change).await;
-                world.until_status(*change, "success").await;
-            }
-            world.quiet().await;
-            assert_eq!(world.promotions().len(), changes.len());
-            assert_eq!(world.promotion_branches().len(), changes.len());
-        })
-        .await;
+        }
+        for change in &changes {
+            let [_lab] = world.promotions_of(*change).await;
+            world.until_status(*change, "success").await;
+        }
+        world.quiet().await;
+        assert_eq!(world.promotions().len(), changes.len());
+        assert_eq!(world.promotion_branches().len(), changes.len());
+    })
+    .await;
 }

@@ -28,9 +28,14 @@ async fn a_zombie_changes_nothing(request: RequestMatcher, point: HoldPoint) {
             world.freeze(Role::Executor, 0, false).await;
             world.quiet().await;
             assert_eq!(world.promotions().len(), 1);
-            assert_eq!(world.promotion_branches(), [lab.head.branch.clone()]);
+            assert_eq!(world.promotion_branches(), std::slice::from_ref(&lab.head.branch));
             assert_eq!(world.pull_request(lab.number).head.sha, lab.head.sha);
-            assert!(world.statuses(change).iter().all(|status| status.state == "success"));
+            assert!(
+                world
+                    .statuses(change)
+                    .iter()
+                    .all(|status| status.state == "success")
+            );
             world
                 .assert_same_tree(&lab.head.sha, "workspace/checkout", "clusters/lab/checkout")
                 .await;

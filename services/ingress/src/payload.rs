@@ -101,17 +101,20 @@ pub(crate) fn read(event: &str, encoding: Encoding, raw: &[u8]) -> Result<Meanin
         Encoding::Json => Cow::Borrowed(raw),
         Encoding::Form => Cow::Owned(form_payload(raw)?),
     };
-    // A proof that it is JSON at all comes first, so that a broken body is never called one of another shape.
-    let not_json = |error: serde_json::Error| Unreadable::Json {
-        line: error.line(),
-        column: error.column(),
-    };
-    serde_json::from_slice::<IgnoredAny>(&json).map_err(not_json)?;
     match event {
         "ping" => shape::<Ping>(&json).map(|_| Meaning::Ping),
         "pull_request" => shape::<PullRequestEvent<'_>>(&json)?.meaning(),
-        _ => Ok(Meaning::Nothing("nothing is done about this event")),
+        _ => proven(&json).map(|()| Meaning::Nothing("nothing is done about this event")),
     }
+}
+
+/// Whether it is JSON at all.
+fn proven(json: &[u8]) -> Result<(), Unreadable> {
+    let proof = serde_json::from_slice::<IgnoredAny>(json);
+    proof.map(drop).map_err(|error| Unreadable::Json {
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 fn form_payload(raw: &[u8]) -> Result<Vec<u8>, Unreadable> {
@@ -123,9 +126,13 @@ fn form_payload(raw: &[u8]) -> Result<Vec<u8>, Unreadable> {
 }
 
 fn shape<'j, T: Deserialize<'j>>(json: &'j [u8]) -> Result<T, Unreadable> {
-    serde_json::from_slice(json).map_err(|error| Unreadable::Shape {
-        line: error.line(),
-        column: error.column(),
+    serde_json::from_slice(json).or_else(|error| {
+        // A broken body is never called one of another shape.
+        proven(json)?;
+        Err(Unreadable::Shape {
+            line: error.line(),
+            column: error.column(),
+        })
     })
 }
 

@@ -94,6 +94,16 @@ impl Keys {
         }
     }
 
+    /// Whether the signature is proven already by the secrets as they were last read. Blocks for no file; where it does not, [`Keys::verify`]
+    /// decides.
+    pub(crate) fn prove(&self, signature: Signature, body: &[u8]) -> bool {
+        let known = {
+            let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            (loaded.at.elapsed() < READ_AGAIN).then(|| loaded.keys.clone())
+        };
+        known.is_some_and(|keys| fits(&keys, signature, body))
+    }
+
     /// The secrets, read again if the last time is `age` ago. When they can't be read, those from before go on to count.
     fn newer_than(&self, age: Duration) -> Vec<SecretString> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

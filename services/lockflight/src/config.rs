@@ -179,7 +179,9 @@ impl Default for QueueConfig {
             url: None,
             prefix: "lockflight".to_owned(),
             partitions: 16,
-            waits: [5, 30, 120, 600, 3_600].map(|seconds| Wait(Duration::from_secs(seconds))).to_vec(),
+            waits: [5, 30, 120, 600, 3_600]
+                .map(|seconds| Wait(Duration::from_secs(seconds)))
+                .to_vec(),
             journal_max_age: Duration::from_hours(90 * 24),
             journal_max_bytes: 1 << 30,
             max_attempts: EmbeddedOptions::default().max_attempts,
@@ -315,7 +317,8 @@ impl RolesToml {
                 let url = url.load().context("[locks] url_file")?;
                 let uri = RedisUri::parse(url.expose_secret()).context("[locks] url can't be used")?;
                 let mut locks = RedisOptions::new(uri);
-                locks.prefix = KeyPrefix::parse(&self.locks.prefix).context("[locks] prefix can't be used")?;
+                locks.prefix =
+                    KeyPrefix::parse(&self.locks.prefix).context("[locks] prefix can't be used")?;
                 locks.lease = self.locks.lease;
                 locks.heartbeat = self.locks.heartbeat;
                 locks.member_expiry = self.locks.expiry;

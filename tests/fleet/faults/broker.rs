@@ -59,6 +59,30 @@ async fn what_was_confirmed_is_there_after_the_broker_was_killed_under_load() {
 }
 
 #[tokio::test]
+async fn what_is_published_to_a_broker_that_has_just_started_is_in_the_journal() {
+    let broker = RabbitMq::start().await;
+    let options = options(&broker.uri());
+    declared(&options).await;
+    tokio::time::sleep(SETTLING).await;
+    let ledger = Ledger::default();
+    for round in 0..4 {
+        broker.kill().await;
+        broker.restart().await;
+        // A process that is connected before the broker has found its streams again.
+        let ingress = publishing(&options);
+        let ids = (0..6).map(|n| format!("r{round}-{n}")).collect();
+        assert!(ledger.publish(&ingress, 1, ids).await, "{}", ledger.report());
+        ingress.stop().await;
+    }
+    let executor = taking_all(&options);
+    ledger.assert_journaled(&executor).await;
+    let working = worker(&executor, &ledger);
+    ledger.settle(&executor).await;
+    executor.stop().await;
+    in_time("the worker ends", working).await.unwrap();
+}
+
+#[tokio::test]
 async fn fifty_unsettled_messages_come_again_after_the_broker_was_restarted() {
     for (how, orderly) in [("killed", false), ("stopped", true)] {
         let broker = RabbitMq::start().await;

@@ -76,7 +76,10 @@ mod tests {
         }
         for bad in ["amqp://u:p@h", "redis://:p@h:6379", "amqp://u:a@b@h/x", "u:p@h"] {
             let refused = without_password(bad).unwrap_err().to_string();
-            assert!(refused.contains("url_file") && !refused.contains("p@"), "{refused}");
+            assert!(
+                refused.contains("url_file") && !refused.contains("p@"),
+                "{refused}"
+            );
         }
     }
 }

@@ -51,8 +51,17 @@ async fn answer(queue: &impl Queue, args: &ParkedArgs) -> anyhow::Result<Exit> {
     loop {
         let Some(id) = ids.pop_front() else {
             // A list has its limit, and there may be more behind it.
-            let parked = if args.release_all { queue.parked().await? } else { Vec::new() };
-            ids.extend(parked.into_iter().map(|parked| parked.id).filter(|id| seen.insert(id.clone())));
+            let parked = if args.release_all {
+                queue.parked().await?
+            } else {
+                Vec::new()
+            };
+            ids.extend(
+                parked
+                    .into_iter()
+                    .map(|parked| parked.id)
+                    .filter(|id| seen.insert(id.clone())),
+            );
             if ids.is_empty() {
                 return Ok(exit);
             }

@@ -102,7 +102,9 @@ fn share(
 
 /// Whether we are the first of the planners. While it is not known who is there, we are.
 fn first(member: Member, me: MemberId, redis: Option<Redis>, shutdown: &Shutdown) -> watch::Receiver<bool> {
-    follow(member, true, redis, shutdown, move |members| members.first() == Some(&me))
+    follow(member, true, redis, shutdown, move |members| {
+        members.first() == Some(&me)
+    })
 }
 
 /// For how long a Redis that is away is taken to be back soon, with the members that it last knew.

@@ -1,10 +1,11 @@
 //! The journal: a stream, which keeps what is read.
 //!
-//! A record's offset is its offset in the stream plus one, so that [`Offset::START`] is before the first. Each read is a consumer of its own on
-//! a channel of its own. A consumer of a stream gets all that is there, up to its prefetch, before the broker answers the next request on the same
-//! channel (600 of 600 tries on 3.10.8, with 1 to 400 records behind the offset): so one request more, and what has come by then is
-//! all there is. Nothing else says where a stream ends: its count of messages lags by seconds, and to wait for silence is to guess.
-//! Should a broker be slower than that, a read ends early, [`Journal::changed`] returns at once, and the next read goes on.
+//! A record's offset is its offset in the stream plus one, so that [`Offset::START`] is before the first.
+//!
+//! Nothing says where a stream ends: its count of messages lags by seconds, and a consumer at the end gets nothing, as does one whose
+//! broker is slow. So each read first consumes from `last`, the last chunk: of that something always comes, and the rest of it comes before the
+//! broker answers the next request on the same channel. What was confirmed before the read is not beyond that. Only of an empty stream
+//! nothing comes at all, which takes a while to believe. (Should it be wrong, nothing is lost: [`Journal::changed`] returns at once.)
 //!
 //! What differs from the port: records that are appended together are not all or nothing, but in their order some may be there when the
 //! append failed. And a record's time is that of its publisher.
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 
 use super::acknowledge::acknowledge;
 use super::connection::{Unavailable, gone};
-use super::message::{Outgoing, PUBLISHED, Unfit, headers_of, integer, read_body};
+use super::message::{Outgoing, PUBLISHED, Unfit, integer, read_body};
 use super::{AmqpFleet, Inner};
 use crate::{BackendError, Journal, JournalError, Offset, Recorded, Schedule};
 
@@ -30,6 +31,9 @@ const LONGEST_READ: usize = 1_000;
 
 /// How long a read may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A stream of which nothing has come for so long is empty.
+const EMPTY: Duration = Duration::from_secs(2);
 
 /// How long to wait for a connection.
 const CONNECTING: Duration = Duration::from_secs(5);
@@ -115,17 +119,30 @@ async fn read(
     after: Offset,
     limit: usize,
 ) -> Result<Vec<Recorded>, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(u16::MAX, BasicQosOptions::default()).await?;
+    let mut tail = consume(&channel, queue, AMQPValue::LongString("last".into())).await?;
+    let Ok(first) = tokio::time::timeout(EMPTY, tail.next()).await else {
+        close(channel);
+        return Ok(Vec::new());
+    };
+    let mut last = first.transpose()?.as_ref().and_then(offset);
+    // All of the last chunk comes before the answer to this.
     let prefetch = u16::try_from(limit).unwrap_or(u16::MAX);
-    let (channel, mut consumer) = open(connection, queue, after, prefetch).await?;
-    // Whatever it is: when it is answered, all that is there has come.
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-    let mut records = Vec::new();
-    while records.len() < limit
-        && let Some(Some(delivery)) = consumer.next().now_or_never()
-    {
-        // The prefetch counts in chunks, and the first one may begin earlier.
-        let delivery = delivery?;
-        records.extend(record(&delivery).filter(|record| record.offset > after));
+    while let Some(Some(delivery)) = tail.next().now_or_never() {
+        last = last.max(offset(&delivery?));
+    }
+    let mut records: Vec<Recorded> = Vec::new();
+    if last > Some(after) {
+        let mut consumer = consume(&channel, queue, next(after)).await?;
+        while records.len() < limit && records.last().map(|record| record.offset) < last {
+            let Some(delivery) = consumer.next().await else {
+                break;
+            };
+            // The first chunk may begin earlier.
+            records.extend(record(delivery?).filter(|record| record.offset > after));
+        }
     }
     close(channel);
     Ok(records)
@@ -136,10 +153,12 @@ async fn wait(fleet: &Inner, after: Offset) -> Result<(), JournalError> {
     let connection = fleet.connections.consuming_now(CONNECTING).await?;
     let ended = |why: &str| Err(JournalError::Backend(BackendError::new(why)));
     let watch = async {
-        let (channel, mut consumer) = open(&connection, &fleet.names.journal(), after, 1).await?;
+        let channel = connection.create_channel().await?;
+        channel.basic_qos(1, BasicQosOptions::default()).await?;
+        let mut consumer = consume(&channel, &fleet.names.journal(), next(after)).await?;
         while let Some(delivery) = consumer.next().await {
             let delivery = delivery?;
-            if record(&delivery).is_some_and(|record| record.offset > after) {
+            if offset(&delivery) > Some(after) {
                 close(channel);
                 return Ok(());
             }
@@ -156,21 +175,18 @@ async fn wait(fleet: &Inner, after: Offset) -> Result<(), JournalError> {
     }
 }
 
-async fn open(
-    connection: &Connection,
-    queue: &str,
-    after: Offset,
-    prefetch: u16,
-) -> Result<(Channel, Consumer), lapin::Error> {
-    let channel = connection.create_channel().await?;
-    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+async fn consume(channel: &Channel, queue: &str, from: AMQPValue) -> Result<Consumer, lapin::Error> {
     let mut arguments = FieldTable::default();
-    let offset = i64::try_from(after.0).unwrap_or(i64::MAX);
-    arguments.insert(STREAM_OFFSET.into(), AMQPValue::LongLongInt(offset));
-    let consumer = channel
-        .basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments)
-        .await?;
-    Ok((channel, consumer))
+    arguments.insert(STREAM_OFFSET.into(), from);
+    let options = BasicConsumeOptions::default();
+    channel
+        .basic_consume(queue.into(), "".into(), options, arguments)
+        .await
+}
+
+/// Where the record after an offset stands in the stream.
+fn next(after: Offset) -> AMQPValue {
+    AMQPValue::LongLongInt(i64::try_from(after.0).unwrap_or(i64::MAX))
 }
 
 /// Closes a channel without waiting for it. A stream keeps what was read from it.
@@ -181,19 +197,29 @@ fn close(channel: Channel) {
     ));
 }
 
-fn record(delivery: &Delivery) -> Option<Recorded> {
-    let headers = headers_of(&delivery.properties);
-    let offset = integer(&headers, STREAM_OFFSET).and_then(|offset| u64::try_from(offset).ok())?;
-    let timestamp = delivery
-        .properties
+/// Where a record stands, as the broker says.
+fn offset(delivery: &Delivery) -> Option<Offset> {
+    let headers = delivery.properties.headers().as_ref()?;
+    let offset = u64::try_from(integer(headers, STREAM_OFFSET)?).ok()?;
+    Some(Offset(offset.saturating_add(1)))
+}
+
+fn record(delivery: Delivery) -> Option<Recorded> {
+    let offset = offset(&delivery)?;
+    let Delivery { properties, data, .. } = delivery;
+    let published = properties
+        .headers()
+        .as_ref()
+        .and_then(|headers| integer(headers, PUBLISHED));
+    let timestamp = properties
         .timestamp()
         .and_then(|seconds| i64::try_from(seconds).ok());
     Some(Recorded {
-        offset: Offset(offset.saturating_add(1)),
-        recorded_at: integer(&headers, PUBLISHED)
+        offset,
+        recorded_at: published
             .or_else(|| timestamp.map(|seconds| seconds.saturating_mul(1_000)))
             .unwrap_or(0),
-        content: read_body(&delivery.properties, &delivery.data),
+        content: read_body(&properties, &data),
     })
 }
 

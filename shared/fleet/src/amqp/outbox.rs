@@ -75,6 +75,8 @@ struct Waiting {
 /// The state of the task.
 pub(super) struct Outbox {
     link: Link,
+    /// The name of the journal's stream.
+    journal: String,
     confirm_timeout: Duration,
     deadline: Duration,
     /// Everything unsettled, by the number of its publish: in the order in which it came.
@@ -101,9 +103,10 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(link: Link, confirm_timeout: Duration, deadline: Duration) -> Self {
+    pub(super) fn new(link: Link, journal: String, confirm_timeout: Duration, deadline: Duration) -> Self {
         Self {
             link,
+            journal,
             confirm_timeout,
             deadline,
             entries: BTreeMap::new(),
@@ -156,7 +159,7 @@ impl Outbox {
                     let now = if changed.is_ok() { connection.borrow_and_update().clone() } else { None };
                     self.begin_again("the connection was lost");
                     self.failures = 0;
-                    self.opening = now.map(|connection| open(connection, Duration::ZERO).boxed());
+                    self.opening = now.map(|connection| open(connection, self.journal.clone(), Duration::ZERO).boxed());
                     if changed.is_err() {
                         break;
                     }
@@ -408,7 +411,7 @@ impl Outbox {
             "the channel to RabbitMQ failed: {why}"
         );
         let connection = self.link.connection().borrow().clone();
-        self.opening = connection.map(|connection| open(connection, wait).boxed());
+        self.opening = connection.map(|connection| open(connection, self.journal.clone(), wait).boxed());
     }
 
     fn opened(&mut self, opened: Result<Channels, String>) {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::AmqpOptions;
 use super::connection::{Health, Link};
 use super::message::Outgoing;
+use super::names::Names;
 use super::outbox::Outbox;
 use crate::{BackendError, InspectError, JournalError, PublishError, SettleError};
 
@@ -122,7 +123,12 @@ impl Publisher {
     pub(super) fn start(link: &Link, options: &AmqpOptions, patient: bool) -> Self {
         let (inbox, batches) = mpsc::unbounded_channel();
         let stopping = watch::Sender::new(None);
-        let outbox = Outbox::new(link.clone(), options.confirm_timeout, options.publish_deadline);
+        let outbox = Outbox::new(
+            link.clone(),
+            Names::new(options).journal(),
+            options.confirm_timeout,
+            options.publish_deadline,
+        );
         tokio::spawn(outbox.run(batches, stopping.subscribe()));
         Self {
             inbox,

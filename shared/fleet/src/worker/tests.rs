@@ -1,7 +1,7 @@
 //! The loop against the embedded queue.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::Notify;
 

@@ -222,7 +222,10 @@ async fn lock_server(options: RedisOptions) -> Finding {
     if health.clock_ahead_ms.unsigned_abs() > CLOCK_SLACK_MS {
         return Finding::warning(
             CHECK,
-            format!("{version} answers, but its clock is {} ms ahead of ours", health.clock_ahead_ms),
+            format!(
+                "{version} answers, but its clock is {} ms ahead of ours",
+                health.clock_ahead_ms
+            ),
             "synchronise the clocks (NTP); locks do not depend on it, but those who compare logs do",
         );
     }

@@ -26,6 +26,7 @@ impl Desk {
         Self {
             outbox: Outbox::new(
                 connections.publishing().clone(),
+                "journal".to_owned(),
                 Duration::from_secs(10),
                 Duration::from_secs(30),
             ),
