@@ -39,6 +39,10 @@ use settings::Settings;
 /// What is logged when nothing else is asked for.
 pub const DEFAULT_FILTER: &str = "info";
 
+/// What is not logged unless a filter names it. RabbitMQ's client prints the bodies of messages that come back, and calls the end of a
+/// connection an error; whoever uses it says what there is to say.
+const UNHEARD: &str = "lapin=off";
+
 /// The `[log]` section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -225,7 +229,7 @@ fn env_filter(filter: Option<&str>) -> Result<EnvFilter, TelemetryError> {
         .map(str::trim)
         .filter(|filter| !filter.is_empty())
         .unwrap_or(DEFAULT_FILTER);
-    EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter {
+    EnvFilter::try_new(format!("{UNHEARD},{filter}")).map_err(|source| TelemetryError::Filter {
         filter: filter.to_owned(),
         source,
     })
