@@ -2,7 +2,8 @@
 //!
 //! Guarantees, as long as the clock that is passed in does not run backwards:
 //! - Of one repository at most one batch of [`Work::Steps`] is in hand at a time: its messages in the order in which they arrived. A
-//!   message that came back counted is a batch of its own. [`Work::Plan`] is handed out one by one, any number of one repository.
+//!   message that came back counted is a batch of its own. [`Work::Plan`] is handed out one by one, at most [`PLANS`] of one repository at a
+//!   time: one that floods the queue leaves workers to the others.
 //! - Repositories take turns: between two turns of one, each other that could be served is served.
 //! - A message that arrives while an equal one waits, neither of them counted, is not kept: the one that waits stands for it.
 //! - A message is in exactly one place: it waits, is in hand, or was given back to the caller by the method that says so.
@@ -15,6 +16,10 @@ use std::time::{Duration, Instant};
 use lockflight_promotion::{MessageId, RepoId};
 
 use crate::Work;
+
+/// How many messages of [`Work::Plan`] of one repository are in hand at a time, at most. Most of the work on them waits for its one mirror
+/// anyway, and a process has twice as many workers by default.
+const PLANS: usize = 2;
 
 /// The limits that lanes keep.
 #[derive(Clone, Copy, Debug)]
@@ -384,11 +389,11 @@ impl<T: Clone> Lanes<T> {
 
     /// Lets a lane that can be served stand in line.
     fn enqueue(&mut self, repo: RepoId) {
-        let exclusive = self.is_exclusive();
+        let most = if self.is_exclusive() { 1 } else { PLANS };
         if let Some(lane) = self.lanes.get_mut(&repo)
             && !lane.queued
             && !lane.waiting.is_empty()
-            && !(exclusive && lane.in_hand > 0)
+            && lane.in_hand < most
         {
             lane.queued = true;
             self.turns.push_back(repo);

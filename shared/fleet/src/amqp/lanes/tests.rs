@@ -77,18 +77,22 @@ fn steps_go_out_in_batches_of_one_repository_and_one_at_a_time() {
 }
 
 #[test]
-fn plan_work_goes_out_one_by_one_and_any_number_of_one_repository() {
+fn plan_work_goes_out_one_by_one_and_two_of_one_repository_at_a_time() {
     let (mut lanes, now) = (lanes(Work::Plan), Instant::now());
-    arrive(
-        &mut lanes,
-        now,
-        [arrival(1, 1), arrival(1, 2), arrival(1, 3), arrival(2, 9)],
-    );
-    let mut seen = Vec::new();
-    for _ in 0..4 {
-        seen.extend(tokens(&take(&mut lanes, now, 100)));
-    }
-    assert_eq!(seen, [1, 9, 2, 3]);
+    let more = (4..100).map(|token| arrival(1, token));
+    let first = [arrival(1, 1), arrival(1, 2), arrival(1, 3), arrival(2, 999)];
+    arrive(&mut lanes, now, first.into_iter().chain(more));
+    let one = take(&mut lanes, now, 100);
+    assert_eq!(tokens(&one), [1]);
+    assert_eq!(tokens(&take(&mut lanes, now, 100)), [999]);
+    assert_eq!(tokens(&take(&mut lanes, now, 100)), [2]);
+    assert_eq!(lanes.take(now, 100), Next::Nothing { until: None });
+    // Whoever comes meanwhile finds a worker.
+    arrive(&mut lanes, now, [arrival(3, 1_000)]);
+    assert_eq!(tokens(&take(&mut lanes, now, 100)), [1_000]);
+    finish(&mut lanes, &one);
+    assert_eq!(tokens(&take(&mut lanes, now, 100)), [3]);
+    assert_eq!(lanes.take(now, 100), Next::Nothing { until: None });
 }
 
 #[test]
@@ -349,7 +353,12 @@ impl Model {
     }
 
     fn busy(&self, repo: u64) -> bool {
-        self.work == Work::Steps && self.in_hand.values().any(|(known, ..)| known.repo == repo)
+        let in_hand = self
+            .in_hand
+            .values()
+            .filter(|(known, ..)| known.repo == repo)
+            .count();
+        in_hand >= if self.work == Work::Steps { 1 } else { 2 }
     }
 
     /// What a lane would give now; none if it has to wait.
