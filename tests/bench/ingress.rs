@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use crate::http::{Answered, Client, Pace, Webhook, load};
 use crate::raw::{Message, Raw};
 use crate::report::{Report, progress};
-use crate::stage::{Process, Stage};
+use crate::stage::{Process, Stage, processor};
 use crate::stats::{median, millis, quantile, short, spread};
 use crate::{Plan, policies};
 
@@ -78,28 +78,30 @@ impl Bench<'_> {
         self.settle().await;
 
         let mut ours = Vec::new();
-        let mut processor = Vec::new();
+        let mut by_ingress = Vec::new();
+        let mut by_load = Vec::new();
+        let mut by_raw = Vec::new();
         let mut theirs = WINDOWS.map(|_| Vec::new());
         for round in 0..plan.rounds(2, 5) {
-            let before = self.ingress.processor();
+            let (before, load_before) = (self.ingress.processor(), processor("self"));
             let answers = self.webhooks(CONNECTIONS, Pace::Closed, self.length).await;
-            let used = self.ingress.processor() - before;
-            let accepted = only(&answers, 202);
-            assert_eq!(accepted.len(), answers.len(), "nothing is refused");
-            let rate = per_second(&answers);
-            ours.push(rate);
-            #[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
-            processor.push(used.as_secs_f64() * 1e6 / answers.len() as f64);
+            let accepted = count(&only(&answers, 202));
+            by_ingress.push(micros(self.ingress.processor() - before) / accepted);
+            by_load.push(micros(processor("self") - load_before) / accepted);
+            assert_eq!(only(&answers, 202).len(), answers.len(), "nothing is refused");
+            ours.push(per_second(&answers));
             self.settle().await;
             for (window, rates) in WINDOWS.iter().zip(&mut theirs) {
+                let before = processor("self");
                 let raw = self
                     .raw
                     .pipelined(EXCHANGE, &self.message, *window, self.length)
                     .await;
+                by_raw.push(micros(processor("self") - before) / (raw * self.length.as_secs_f64()));
                 rates.push(raw);
                 self.settle().await;
             }
-            progress(&format!("round {round}: {} by the ingress", short(rate)));
+            progress(&format!("round {round}: {} by the ingress", short(median(&ours))));
         }
         report.head(&["confirmed per second", "median (least–greatest)", "share of raw"]);
         let best = theirs.iter().map(|rates| median(rates)).fold(0.0, f64::max);
@@ -113,11 +115,13 @@ impl Bench<'_> {
             spread(&ours),
             short(share),
         ]);
-        report.row(&[
-            "µs of processor per webhook, ingress".to_owned(),
-            spread(&processor),
-            String::new(),
-        ]);
+        for (whose, used) in [
+            ("per webhook, ingress", by_ingress),
+            ("per webhook, load generator", by_load),
+            ("per message, raw lapin", by_raw),
+        ] {
+            report.row(&[format!("µs of processor {whose}"), spread(&used), String::new()]);
+        }
         report.goal(
             "confirmed webhooks per second, as a share of raw lapin's best",
             "at least 0.70",
@@ -240,12 +244,20 @@ fn only(answers: &[Answered], status: u16) -> Vec<Answered> {
     of.copied().collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
 fn per_second(answers: &[Answered]) -> f64 {
     let last = answers
         .iter()
         .map(|answered| answered.at)
         .max()
         .unwrap_or_default();
-    answers.len() as f64 / last.as_secs_f64()
+    count(answers) / last.as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are far fewer")]
+fn count(answers: &[Answered]) -> f64 {
+    answers.len() as f64
+}
+
+fn micros(duration: Duration) -> f64 {
+    millis(duration) * 1_000.0
 }

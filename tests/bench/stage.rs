@@ -296,16 +296,7 @@ impl Process {
 
     /// Processor time that it and the children that it has waited for have used.
     pub(crate) fn processor(&self) -> Duration {
-        let stat = read(Path::new(&format!("/proc/{}/stat", self.pid)));
-        let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
-        // proc(5): utime, stime, cutime and cstime are the fields 14 to 17, in hundredths of a second.
-        let ticks: u64 = rest
-            .split_whitespace()
-            .skip(11)
-            .take(4)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        Duration::from_millis(ticks * 10)
+        processor(&self.pid.to_string())
     }
 
     fn signal(&self, signal: &str) {
@@ -337,6 +328,20 @@ impl Process {
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("a child can be killed");
     }
+}
+
+/// Processor time that a process (`self` for this one) and the children that it has waited for have used.
+pub(crate) fn processor(process: &str) -> Duration {
+    let stat = read(Path::new(&format!("/proc/{process}/stat")));
+    let (_, rest) = stat.rsplit_once(')').unwrap_or_default();
+    // proc(5): utime, stime, cutime and cstime are the fields 14 to 17, in hundredths of a second.
+    let ticks: u64 = rest
+        .split_whitespace()
+        .skip(11)
+        .take(4)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    Duration::from_millis(ticks * 10)
 }
 
 pub(crate) async fn within<T>(work: impl Future<Output = T>, what: &str) -> T {
