@@ -1,5 +1,6 @@
 //! Deliveries per second, against raw lapin; latency at half of that; and memory while the broker takes nothing.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -7,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::http::{Answered, Client, Pace, Webhook, load};
 use crate::raw::{Message, Raw};
 use crate::report::{Report, progress};
-use crate::stage::{Process, Stage, processor};
+use crate::stage::{Process, Stage, pin, processor};
 use crate::stats::{median, millis, quantile, short, spread};
 use crate::{Plan, policies};
 
@@ -24,6 +25,8 @@ struct Bench<'a> {
     webhook: Webhook,
     message: Message,
     length: Duration,
+    /// How many there are: once this process is kept to some, it sees these alone.
+    processors: OnceLock<usize>,
     stage: &'a Stage,
 }
 
@@ -46,6 +49,7 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
         webhook,
         message,
         length: Duration::from_secs(plan.either(2, 6)),
+        processors: OnceLock::new(),
         stage,
     };
     report.title(&format!(
@@ -53,7 +57,18 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
         bench.webhook.body.len(),
         bench.message.body.len()
     ));
-    let rate = bench.throughput(plan, report).await;
+    bench.apart(true).await;
+    bench
+        .throughput(
+            plan,
+            report,
+            "the broker on half of the processors, the rest on the others",
+        )
+        .await;
+    bench.apart(false).await;
+    let rate = bench
+        .throughput(plan, report, "everything on all processors")
+        .await;
     bench.latency(plan, rate / 2.0, report).await;
     bench.blocked(plan, rate / 2.0, report).await;
     bench.ingress.stop().await;
@@ -70,8 +85,25 @@ impl Bench<'_> {
         load(self.ingress.address, &self.webhook, connections, pace, end).await
     }
 
-    async fn throughput(&self, plan: Plan, report: &mut Report) -> f64 {
-        progress("warming up");
+    /// Has the broker and everything else each have half of the processors, as if they were machines of their own; or all have all.
+    async fn apart(&self, apart: bool) {
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = count.max(*self.processors.get_or_init(|| count));
+        let (broker, others) = if apart && count > 1 {
+            let half = count / 2;
+            (format!("0-{}", half - 1), format!("{half}-{}", count - 1))
+        } else {
+            let all = format!("0-{}", count - 1);
+            (all.clone(), all)
+        };
+        let pid = self.stage.rabbit.ctl(&["eval", "os:getpid()."]).await;
+        pin(pid.trim().trim_matches('"'), &broker);
+        pin(&std::process::id().to_string(), &others);
+        self.ingress.pin(&others);
+    }
+
+    async fn throughput(&self, plan: Plan, report: &mut Report, how: &str) -> f64 {
+        progress(how);
         let warm = Duration::from_secs(2);
         self.webhooks(CONNECTIONS, Pace::Closed, warm).await;
         self.raw.pipelined(EXCHANGE, &self.message, 300, warm).await;
@@ -103,7 +135,11 @@ impl Bench<'_> {
             }
             progress(&format!("round {round}: {} by the ingress", short(median(&ours))));
         }
-        report.head(&["confirmed per second", "median (least–greatest)", "share of raw"]);
+        report.head(&[
+            &format!("confirmed per second: {how}"),
+            "median (least–greatest)",
+            "share of raw",
+        ]);
         let best = theirs.iter().map(|rates| median(rates)).fold(0.0, f64::max);
         for (window, rates) in WINDOWS.iter().zip(&theirs) {
             let share = short(median(rates) / best);
@@ -123,7 +159,7 @@ impl Bench<'_> {
             report.row(&[format!("µs of processor {whose}"), spread(&used), String::new()]);
         }
         report.goal(
-            "confirmed webhooks per second, as a share of raw lapin's best",
+            &format!("confirmed webhooks per second, as a share of raw lapin's best; {how}"),
             "at least 0.70",
             &short(share),
             share >= 0.7,

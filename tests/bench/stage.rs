@@ -299,6 +299,11 @@ impl Process {
         processor(&self.pid.to_string())
     }
 
+    /// Gives it these processors alone, as `0-1`.
+    pub(crate) fn pin(&self, processors: &str) {
+        pin(&self.pid.to_string(), processors);
+    }
+
     fn signal(&self, signal: &str) {
         let done = std::process::Command::new("kill")
             .args([signal, &self.pid.to_string()])
@@ -328,6 +333,16 @@ impl Process {
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("a child can be killed");
     }
+}
+
+/// Gives a process with all its threads these processors alone.
+pub(crate) fn pin(process: &str, processors: &str) {
+    let done = std::process::Command::new("taskset")
+        .args(["--all-tasks", "--cpu-list", "--pid", processors, process])
+        .stdout(Stdio::null())
+        .status();
+    let done = done.expect("taskset is installed (sudo apt-get install util-linux)");
+    assert!(done.success(), "a process can be given to processors");
 }
 
 /// Processor time that a process (`self` for this one) and the children that it has waited for have used.

@@ -175,7 +175,10 @@ impl World {
                 continue;
             }
             let (wanted, found) = (self.entry(&change.merged_as, &from), self.entry(&head, &to));
-            if wanted != found && !self.had_later(&changes, at, &from, &found) {
+            if wanted != found
+                && !self.had_later(&changes, at, &from, &found)
+                && !self.is_of_a_rival(repo, &changes, at, (&from, &to), (&wanted, &found))
+            {
                 self.tell_of(repo, &changes, &to);
                 self.violate(format!(
                     "I6: {to} of {repo} holds {found:?}, and #{} has {wanted:?} at {from}",
@@ -223,5 +226,29 @@ impl World {
         later
             .into_iter()
             .any(|change| self.entry(&change.merged_as, from) == *found)
+    }
+
+    /// Whether a change had nothing to do at a place when it was merged, because what it wants stood there, and the promotion of an earlier
+    /// change came to the same place from another source after that. Which of two flows with one target comes last is up to who merges
+    /// (docs/decisions/0005-rivals.md).
+    fn is_of_a_rival(
+        &mut self,
+        repo: RepoId,
+        changes: &[Merged],
+        at: usize,
+        (from, to): (&PathInRepo, &PathInRepo),
+        (wanted, found): (&Entry, &Entry),
+    ) -> bool {
+        let Some(change) = changes.get(at) else {
+            return false;
+        };
+        if self.entry(&change.merged_as, to) != *wanted {
+            return false;
+        }
+        changes.iter().take(at).any(|earlier| {
+            let ways = self.ways_of(repo, earlier);
+            let mut rivals = ways.iter().filter(|way| way.to == *to && way.from != *from);
+            rivals.any(|way| self.entry(&earlier.merged_as, &way.from) == *found)
+        })
     }
 }
