@@ -1,5 +1,6 @@
 //! RabbitMQ without Lockflight: what messages are compared with, and how they are looked at.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use tokio::sync::{mpsc, watch};
 
+use crate::report::progress;
 use crate::stage::within;
 
 /// A message as Lockflight has published it: its key, all its properties, its body.
@@ -122,18 +124,35 @@ impl Raw {
             .map(|got| Message::of(got.delivery))
     }
 
-    /// Takes so many messages from the queues of the steps, which nobody else may consume meanwhile.
-    pub(crate) async fn take_steps(uri: &str, count: usize) -> Vec<Message> {
+    /// Takes so many messages of these deliveries from the queues of the steps, which nobody else may consume meanwhile.
+    pub(crate) async fn take_steps(uri: &str, deliveries: &[&str], count: usize) -> Vec<Message> {
         let raw = Self::connect(uri).await;
         let queues: Vec<_> = (0..16)
             .map(|partition| format!("lockflight.steps.{partition:02}"))
             .collect();
         let mut coming = raw.consume(&queues).await;
         let mut taken = Vec::new();
+        let mut ids = HashSet::new();
         let take = async {
+            // A message may come twice, and one of an earlier run late.
             while taken.len() < count {
                 let (_, message) = coming.recv().await.expect("the channel is open");
-                taken.push(message);
+                let id = message
+                    .properties
+                    .message_id()
+                    .clone()
+                    .expect("it is one of ours");
+                let is_one = deliveries.contains(&message.delivery());
+                if is_one && ids.insert(id.to_string()) {
+                    taken.push(message);
+                } else {
+                    let what = if is_one {
+                        "came twice"
+                    } else {
+                        "is of an earlier run"
+                    };
+                    progress(&format!("{} {id} {what}", message.key));
+                }
             }
         };
         within(take, "all steps to be planned").await;

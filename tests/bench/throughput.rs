@@ -125,7 +125,8 @@ async fn planned(stage: &Stage, ingress: &Process, webhooks: &[Webhook], promoti
         let (status, _) = client.send(webhook.request()).await;
         assert_eq!(status, 202);
     }
-    let steps = Raw::take_steps(&stage.rabbit.uri(), promotions + webhooks.len()).await;
+    let deliveries: Vec<_> = webhooks.iter().map(|webhook| webhook.guid.as_str()).collect();
+    let steps = Raw::take_steps(&stage.rabbit.uri(), &deliveries, promotions + webhooks.len()).await;
     let promotes = steps.iter().filter(|step| step.key.starts_with("step.promote"));
     assert_eq!(
         promotes.count(),
