@@ -8,7 +8,7 @@ use lockflight_promotion::plan::{Entry, Step, Sync};
 use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
 
 /// How far back the first-parent history of the target branch is searched for a newer state of the same component.
-const HISTORY_LIMIT: usize = 500;
+pub(crate) const HISTORY_LIMIT: usize = 500;
 
 /// What a step still has to do.
 #[derive(Debug)]
@@ -54,21 +54,14 @@ pub(crate) async fn assess(
         .collect();
     // Walk back from the head: each state of a source since the change is later content. Only what comes after the change is later: on a
     // branch whose first parents lead past the change, as after a merge the wrong way round, the walk ends early.
-    let mut commit = head.clone();
-    for _ in 0..HISTORY_LIMIT {
-        if open.is_empty()
-            || commit == change.merged_as
-            || !mirror.is_descendant(&commit, &change.merged_as).await?
-        {
-            break;
-        }
+    if !open.is_empty() && *head != change.merged_as {
         let sources: Vec<PathInRepo> = open.iter().map(|sync| sync.from.clone()).collect();
-        let then = mirror.entries(&commit, &sources).await?;
-        open.retain(|sync| now.get(&sync.to) != then.get(&sync.from));
-        let Some(parent) = mirror.parent(&commit).await? else {
-            break;
-        };
-        commit = parent;
+        let line = mirror
+            .entries_back(head, &change.merged_as, HISTORY_LIMIT, &sources)
+            .await?;
+        for (_, then) in line {
+            open.retain(|sync| now.get(&sync.to) != then.get(&sync.from));
+        }
     }
     Ok(if open.is_empty() {
         Assessment::Carried

@@ -12,12 +12,12 @@ use lockflight_fleet::worker::Failure;
 use lockflight_fleet::{LockGuard as _, RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_git::port::{MirrorPort, MirrorsPort};
-use lockflight_git::{Committed, FetchError, PushOutcome, ReadError, RefUpdate};
+use lockflight_git::{Ahead, Committed, FetchError, PushOutcome, ReadError, RefUpdate};
 use lockflight_promotion::message::{Body, Envelope, PromoteV1};
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass};
 
 use crate::Executor;
-use crate::assess::{Assessment, assess};
+use crate::assess::{Assessment, HISTORY_LIMIT, assess};
 use crate::attempt::Attempt;
 use crate::promote::{Branch, Found, Look, Promotion};
 
@@ -171,6 +171,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         lanes: &mut [Lane<'_, F::Repository>],
     ) -> Written {
         let heads = refresh(mirror, lanes).await;
+        bring_ahead(mirror, lanes, &heads).await;
         for lane in &mut *lanes {
             lane.attempt.end("refresh");
         }
@@ -272,6 +273,36 @@ async fn refresh<R>(mirror: &impl MirrorPort, lanes: &[Lane<'_, R>]) -> Heads {
         }
     }
     heads
+}
+
+/// Brings what the lanes are about to read, so that they need not ask for it one after another.
+async fn bring_ahead<R>(mirror: &impl MirrorPort, lanes: &[Lane<'_, R>], heads: &Heads) {
+    for (branch, head) in heads {
+        let Ok(Some(head)) = head else {
+            continue;
+        };
+        let of_branch = lanes.iter().filter(|lane| lane.promote.change.branch == *branch);
+        let steps: Vec<Ahead> = of_branch
+            .map(|lane| Ahead {
+                promoted: lane.promote.change.merged_as.clone(),
+                sources: lane
+                    .promote
+                    .step
+                    .sync
+                    .iter()
+                    .map(|sync| sync.from.clone())
+                    .collect(),
+                targets: lane
+                    .promote
+                    .step
+                    .sync
+                    .iter()
+                    .map(|sync| sync.to.clone())
+                    .collect(),
+            })
+            .collect();
+        mirror.bring_ahead(head, HISTORY_LIMIT, &steps).await;
+    }
 }
 
 /// Fetches a branch, and once more if a commit that is needed has not come.

@@ -10,7 +10,7 @@ use lockflight_fleet::worker::Failure;
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{AccountType, PullRequest};
 use lockflight_git::port::{MirrorPort, MirrorsPort};
-use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, Remote};
+use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, ReadError, Remote};
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::message::Phase;
 use lockflight_promotion::plan::{Entry, Facts, reads};
@@ -238,22 +238,37 @@ async fn read_component_policies(
     components: impl IntoIterator<Item = PathInRepo>,
     entries: &BTreeMap<PathInRepo, Entry>,
 ) -> Result<Result<BTreeMap<PathInRepo, ComponentPolicy>, PolicyErrors>, Failure> {
-    let mut found = BTreeMap::new();
+    let name = path(TELEFONISTKA_FILE)?;
+    let mut standing = BTreeMap::new();
+    let mut removed = BTreeMap::new();
     for component in components {
-        let removed = entries.get(&component) == Some(&Entry::Absent);
-        let Some(commit) = (if removed { before } else { Some(at) }) else {
+        let file = component.join(&name);
+        if entries.get(&component) == Some(&Entry::Absent) {
+            removed.insert(file, component);
+        } else {
+            standing.insert(file, component);
+        }
+    }
+    let mut found = BTreeMap::new();
+    for (commit, files) in [(Some(at), standing), (before, removed)] {
+        let Some(commit) = commit.filter(|_| !files.is_empty()) else {
             continue;
         };
-        let file = component.join(&path(TELEFONISTKA_FILE)?);
-        let policy = match read_text(mirror, commit, &file).await? {
-            Ok(Some(text)) => ComponentPolicy::compile(file.as_str(), &text),
-            Ok(None) => continue,
-            Err(errors) => Err(errors),
-        };
-        match policy {
-            Ok(policy) => found.insert(component, policy),
-            Err(errors) => return Ok(Err(errors)),
-        };
+        // All at once, since each look may have to ask the remote.
+        let paths: Vec<PathInRepo> = files.keys().cloned().collect();
+        let mut texts = mirror.blobs(commit, &paths, MAX_BYTES).await?;
+        for (file, component) in files {
+            let read = texts.remove(&file).unwrap_or(Ok(None));
+            let policy = match text(&file, read)? {
+                Ok(Some(text)) => ComponentPolicy::compile(file.as_str(), &text),
+                Ok(None) => continue,
+                Err(errors) => Err(errors),
+            };
+            match policy {
+                Ok(policy) => found.insert(component, policy),
+                Err(errors) => return Ok(Err(errors)),
+            };
+        }
     }
     Ok(Ok(found))
 }
@@ -264,7 +279,14 @@ async fn read_text(
     at: &CommitOid,
     path: &PathInRepo,
 ) -> Result<Result<Option<String>, PolicyErrors>, Failure> {
-    match mirror.blob(at, path, MAX_BYTES).await {
+    text(path, mirror.blob(at, path, MAX_BYTES).await)
+}
+
+fn text(
+    path: &PathInRepo,
+    read: Result<Option<Vec<u8>>, ReadError>,
+) -> Result<Result<Option<String>, PolicyErrors>, Failure> {
+    match read {
         Ok(None) => Ok(Ok(None)),
         Ok(Some(bytes)) => Ok(decode(path.as_str(), bytes).map(Some)),
         Err(error) if error.is_about_the_file() => {

@@ -7,12 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use git2::{Delta, Diff, DiffFindOptions, DiffOptions, ErrorCode, Oid, Repository, Tree};
+use git2::{DiffFindOptions, DiffOptions, Oid, Tree};
 use lockflight_promotion::{CommitOid, ErrorClass};
 
-use crate::extent::{self, MOST_FILES};
+use crate::difference::{self, Difference};
+use crate::history;
 use crate::mirror::MirrorFailure;
-use crate::read::{ReadError, commit_oid, find_commit, find_tree, oid};
+use crate::objects::{Objects, RawCommit};
+use crate::read::{ReadError, commit_oid};
 
 /// Above these, renames are not looked for by content: it would read every added and deleted file.
 const MOST_RENAME_CANDIDATES: usize = 2_000;
@@ -97,42 +99,50 @@ impl MirrorFailure for ChangedPathsError {
     fn is_damage(&self) -> bool {
         matches!(self, Self::Read(error) if error.is_damage())
     }
+
+    fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_incomplete())
+    }
 }
 
 /// A way in which the pull request may have been merged.
 struct Candidate<'r> {
     before: Option<Oid>,
     old: Option<Tree<'r>>,
+    differences: Vec<Difference>,
     paths: BTreeSet<String>,
 }
 
 pub(crate) fn changed_paths(
-    repo: &Repository,
+    objects: &Objects<'_>,
     request: &MergedPullRequest,
 ) -> Result<ChangedPaths, ChangedPathsError> {
-    let merged = find_commit(repo, &request.merged_as)?;
-    let new = find_tree(repo, merged.tree_id())?;
-    let candidate = |before: Option<Oid>| -> Result<Candidate<'_>, ReadError> {
-        let old = before.map(|id| tree_of(repo, id)).transpose()?;
-        let paths = differing_paths(repo, old.as_ref(), Some(&new))?;
-        Ok(Candidate { before, old, paths })
+    let merged = objects.asked(&request.merged_as)?;
+    let mut ways = vec![merged.parents.first().copied()];
+    let before = if merged.parents.len() < 2 && request.commits > 1 {
+        before_rebase(objects, &merged, request.commits)
+    } else {
+        Ok(None)
     };
-    let mut candidates = vec![candidate(merged.parent_ids().next())?];
-    if merged.parent_count() < 2
-        && request.commits > 1
-        && let Some(before) = before_rebase(repo, &merged, request.commits)?
-    {
-        let rebase = candidate(before)?;
-        if candidates.iter().all(|other| other.paths != rebase.paths) {
-            candidates.push(rebase);
+    // The one can be looked at while the history that the other needs is missing.
+    if let Ok(Some(before)) = &before {
+        ways.push(*before);
+    }
+    let found = Objects::each(ways, |before| candidate(objects, before, merged.tree));
+    before?;
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
+    for way in found? {
+        if candidates.iter().all(|other| other.paths != way.paths) {
+            candidates.push(way);
         }
     }
+    let new = objects.tree(merged.tree)?;
 
     let Some(files) = &request.files else {
         return match candidates.as_slice() {
             [only]
-                if fits(repo, only.old.as_ref(), &new, request.changed_files)?
-                    || is_merge_of(repo, &merged, request)? =>
+                if fits(objects, only, &new, request.changed_files)? != Fit::No
+                    || is_merge_of(objects, &merged, request)? =>
             {
                 known(only)
             }
@@ -140,7 +150,7 @@ pub(crate) fn changed_paths(
             several if request.changed_files > MOST_LISTED => {
                 let mut fitting = Vec::new();
                 for way in several {
-                    if fits(repo, way.old.as_ref(), &new, request.changed_files)? {
+                    if fits(objects, way, &new, request.changed_files)? != Fit::No {
                         fitting.push(way);
                     }
                 }
@@ -208,6 +218,24 @@ fn arbitrate(
     }
 }
 
+fn candidate<'r>(
+    objects: &'r Objects<'r>,
+    before: Option<Oid>,
+    new: Oid,
+) -> Result<Candidate<'r>, ReadError> {
+    let new = objects.tree(new);
+    let old = before.map(|id| tree_of(objects, id)).transpose();
+    let (new, old) = (new?, old?);
+    let differences = difference::between(objects, old.as_ref(), Some(&new))?;
+    let paths = paths(&differences);
+    Ok(Candidate {
+        before,
+        old,
+        differences,
+        paths,
+    })
+}
+
 fn known(candidate: &Candidate<'_>) -> Result<ChangedPaths, ChangedPathsError> {
     Ok(ChangedPaths::Known {
         paths: candidate.paths.iter().cloned().collect(),
@@ -222,19 +250,14 @@ fn known(candidate: &Candidate<'_>) -> Result<ChangedPaths, ChangedPathsError> {
     reason = "no such place, and a place before the first commit, are different answers"
 )]
 fn before_rebase(
-    repo: &Repository,
-    merged: &git2::Commit<'_>,
+    objects: &Objects<'_>,
+    merged: &RawCommit,
     count: u64,
 ) -> Result<Option<Option<Oid>>, ReadError> {
-    let mut parents: Vec<Oid> = merged.parent_ids().collect();
+    let mut parents = merged.parents.clone();
     for _ in 1..count {
         match parents.as_slice() {
-            [parent] => {
-                let commit = repo
-                    .find_commit(*parent)
-                    .map_err(ReadError::damaged(|| format!("commit {parent}")))?;
-                parents = commit.parent_ids().collect();
-            }
+            [parent] => parents = objects.parent(*parent)?.parents,
             _ => return Ok(None),
         }
     }
@@ -248,141 +271,124 @@ fn before_rebase(
 /// Whether `merged` provably is the merge commit of this pull request although part of it was on the base branch already: its second
 /// parent has as many commits, and as many changed files since it left the first, as GitHub counts.
 fn is_merge_of(
-    repo: &Repository,
-    merged: &git2::Commit<'_>,
+    objects: &Objects<'_>,
+    merged: &RawCommit,
     request: &MergedPullRequest,
 ) -> Result<bool, ReadError> {
-    let parents: Vec<Oid> = merged.parent_ids().collect();
-    let [base, head] = parents.as_slice() else {
+    let [base, head] = merged.parents.as_slice() else {
         return Ok(false);
     };
-    let what = || format!("the history of commit {}", merged.id());
-    let (commits, _) = repo
-        .graph_ahead_behind(*head, *base)
-        .map_err(ReadError::damaged(what))?;
-    if commits as u64 != request.commits {
+    let (commits, left) = history::ahead(objects, *head, *base)?;
+    if commits != request.commits {
         return Ok(false);
     }
-    let left = match repo.merge_base(*base, *head) {
-        Ok(left) => left,
-        Err(error) if error.code() == ErrorCode::NotFound => return Ok(false),
-        Err(error) => return Err(ReadError::damaged(what)(error)),
+    let Some(left) = left else {
+        return Ok(false);
     };
-    let (old, new) = (tree_of(repo, left)?, tree_of(repo, *head)?);
-    fits(repo, Some(&old), &new, request.changed_files)
+    let head = objects.parent(*head)?.tree;
+    let way = candidate(objects, Some(left), head)?;
+    Ok(fits(objects, &way, &objects.tree(head)?, request.changed_files)? == Fit::Yes)
 }
 
-fn tree_of(repo: &Repository, commit: Oid) -> Result<Tree<'_>, ReadError> {
-    let commit = repo
-        .find_commit(commit)
-        .map_err(ReadError::damaged(|| format!("commit {commit}")))?;
-    find_tree(repo, commit.tree_id())
+fn tree_of<'r>(objects: &'r Objects<'r>, commit: Oid) -> Result<Tree<'r>, ReadError> {
+    objects.tree(objects.parent(commit)?.tree)
 }
 
-/// Whether the trees differ in as many files as GitHub counts, with or without pairing the two halves of renames.
+/// Whether two trees differ in as many files as GitHub counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Yes,
+    No,
+    /// If enough of the files that are gone and the files that are new are alike, which only their content would tell. A partial mirror does not
+    /// bring that for a count that only confirms what is known.
+    Perhaps,
+}
+
+/// Whether a way's trees differ in as many files as GitHub counts, with or without pairing the two halves of renames.
 fn fits(
-    repo: &Repository,
-    old: Option<&Tree<'_>>,
+    objects: &Objects<'_>,
+    way: &Candidate<'_>,
     new: &Tree<'_>,
     changed_files: u64,
-) -> Result<bool, ReadError> {
-    let plain = diff(repo, old, Some(new))?;
-    let count = plain.deltas().len() as u64;
+) -> Result<Fit, ReadError> {
+    let count = way.differences.len() as u64;
+    let exactly = |count: u64| if count == changed_files { Fit::Yes } else { Fit::No };
     if count <= changed_files {
         // Pairing only makes it less.
-        return Ok(count == changed_files);
+        return Ok(exactly(count));
     }
     // Files that moved unchanged are found by their ids alone. That is also what git falls back to when there are too many.
-    if count_with_renames(repo, old, new, true)? == changed_files {
-        return Ok(true);
+    let (count, pairs) = difference::without_moved(&way.differences);
+    if count <= changed_files {
+        return Ok(exactly(count));
     }
-    Ok(renames_are_affordable(repo, &plain)? && count_with_renames(repo, old, new, false)? == changed_files)
+    if changed_files < count.saturating_sub(pairs) {
+        return Ok(Fit::No);
+    }
+    if objects.is_partial() {
+        return Ok(Fit::Perhaps);
+    }
+    if !renames_are_affordable(objects, &way.differences) {
+        return Ok(Fit::No);
+    }
+    Ok(exactly(count_with_renames(objects, way.old.as_ref(), new)?))
 }
 
+/// How many files differ when those that moved, perhaps with some changes, count once.
 fn count_with_renames(
-    repo: &Repository,
+    objects: &Objects<'_>,
     old: Option<&Tree<'_>>,
     new: &Tree<'_>,
-    exact: bool,
 ) -> Result<u64, ReadError> {
-    let mut diff = diff(repo, old, Some(new))?;
-    // git's defaults: half of the content is the same, at most 1,000 on either side (diff.renameLimit).
-    let mut options = DiffFindOptions::new();
-    options
-        .renames(true)
-        .rename_threshold(50)
-        .rename_limit(1_000)
-        .exact_match_only(exact);
-    diff.find_similar(Some(&mut options))
-        .map_err(ReadError::damaged(|| "renamed files"))?;
-    Ok(diff.deltas().len() as u64)
-}
-
-fn renames_are_affordable(repo: &Repository, diff: &Diff<'_>) -> Result<bool, ReadError> {
-    let odb = repo.odb().map_err(ReadError::damaged(|| "the object database"))?;
-    let mut files = 0;
-    let mut bytes = 0;
-    for delta in diff.deltas() {
-        let file = match delta.status() {
-            Delta::Added => delta.new_file(),
-            Delta::Deleted => delta.old_file(),
-            _ => continue,
-        };
-        files += 1;
-        // A submodule's commit is not here, and has no content.
-        bytes += odb.read_header(file.id()).map_or(0, |(size, _)| size);
-        if files > MOST_RENAME_CANDIDATES || bytes > MOST_RENAME_BYTES {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// The files that differ, as git compares them: by name, mode and object id. A rename is its two paths.
-pub(crate) fn differing_paths(
-    repo: &Repository,
-    old: Option<&Tree<'_>>,
-    new: Option<&Tree<'_>>,
-) -> Result<BTreeSet<String>, ReadError> {
-    let diff = diff(repo, old, new)?;
-    let mut paths = BTreeSet::new();
-    for delta in diff.deltas() {
-        for file in [delta.old_file(), delta.new_file()] {
-            if let Some(path) = file.path_bytes() {
-                paths.insert(String::from_utf8_lossy(path).into_owned());
-            }
-        }
-    }
-    Ok(paths)
-}
-
-/// The files that differ between two commits.
-pub(crate) fn changed_between(
-    repo: &Repository,
-    base: &CommitOid,
-    head: &CommitOid,
-) -> Result<BTreeSet<String>, ReadError> {
-    find_commit(repo, base)?;
-    find_commit(repo, head)?;
-    let (old, new) = (
-        tree_of(repo, oid(base.as_str())?)?,
-        tree_of(repo, oid(head.as_str())?)?,
-    );
-    differing_paths(repo, Some(&old), Some(&new))
-}
-
-fn diff<'r>(
-    repo: &'r Repository,
-    old: Option<&Tree<'_>>,
-    new: Option<&Tree<'_>>,
-) -> Result<Diff<'r>, ReadError> {
-    extent::check(repo, old, new, MOST_FILES)?;
     let mut options = DiffOptions::new();
     // A file that became a symlink is one changed file, as it is for git and GitHub.
     options
         .include_typechange(true)
         .ignore_submodules(false)
         .skip_binary_check(true);
-    repo.diff_tree_to_tree(old, new, Some(&mut options))
-        .map_err(ReadError::damaged(|| "the difference of two trees"))
+    let mut diff = objects
+        .repo
+        .diff_tree_to_tree(old, Some(new), Some(&mut options))
+        .map_err(ReadError::damaged(|| "the difference of two trees"))?;
+    // git's defaults: half of the content is the same, at most 1,000 on either side (diff.renameLimit).
+    let mut options = DiffFindOptions::new();
+    options.renames(true).rename_threshold(50).rename_limit(1_000);
+    diff.find_similar(Some(&mut options))
+        .map_err(ReadError::damaged(|| "renamed files"))?;
+    Ok(diff.deltas().len() as u64)
+}
+
+fn renames_are_affordable(objects: &Objects<'_>, differences: &[Difference]) -> bool {
+    let mut files = 0;
+    let mut bytes = 0;
+    for difference in differences {
+        let ((Some(file), None) | (None, Some(file))) = (difference.old, difference.new) else {
+            continue;
+        };
+        files += 1;
+        // A submodule's commit is not here, and has no content.
+        bytes += objects.odb.read_header(file.id).map_or(0, |(size, _)| size);
+        if files > MOST_RENAME_CANDIDATES || bytes > MOST_RENAME_BYTES {
+            return false;
+        }
+    }
+    true
+}
+
+/// The paths of differing files; a rename is its two paths.
+fn paths(differences: &[Difference]) -> BTreeSet<String> {
+    differences
+        .iter()
+        .map(|difference| String::from_utf8_lossy(&difference.path).into_owned())
+        .collect()
+}
+
+/// The files that differ between two commits.
+pub(crate) fn changed_between(
+    objects: &Objects<'_>,
+    base: &CommitOid,
+    head: &CommitOid,
+) -> Result<BTreeSet<String>, ReadError> {
+    let (old, new) = (objects.root_tree(base), objects.root_tree(head));
+    Ok(paths(&difference::between(objects, Some(&old?), Some(&new?))?))
 }

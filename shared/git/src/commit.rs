@@ -3,14 +3,15 @@
 //! Trees are written here byte by byte and not through libgit2's builder: the builder touches the time stamps of objects that are
 //! there already, and [`crate::LocalRepository`] promises to write nothing.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
-use git2::{ErrorCode, ObjectType, Odb, OdbLookupFlags, Oid, Repository, Signature, Time};
+use git2::{ErrorCode, ObjectType, OdbLookupFlags, Oid, Signature, Time};
 use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, TreeOid};
 
-use crate::changed::differing_paths;
 use crate::mirror::MirrorFailure;
-use crate::read::{self, DIRECTORY, KIND, ReadError, commit_oid, find_commit, oid, tree_oid};
+use crate::objects::Objects;
+use crate::read::{DIRECTORY, KIND, ReadError, commit_oid, oid, tree_oid};
 
 /// A commit to make: a function of these fields and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct Committed {
     pub tree: TreeOid,
     /// Whether the tree differs from the parent's. When not, no commit was made.
     pub changed: bool,
-    /// The files that differ from the parent, sorted; lossy where a name is not UTF-8.
+    /// The files that differ from the parent, sorted; lossy where a name is not UTF-8. Only [`crate::LocalRepository::preview`] looks for them.
     pub paths: Vec<String>,
 }
 
@@ -109,45 +110,65 @@ impl MirrorFailure for CommitError {
     fn is_damage(&self) -> bool {
         matches!(self, Self::Read(error) if error.is_damage())
     }
+
+    fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_incomplete())
+    }
 }
 
-/// Writes the trees and the commit to the object database of `repo`.
-pub(crate) fn commit(repo: &Repository, spec: &CommitSpec) -> Result<Committed, CommitError> {
+/// Writes the trees and the commit to the object database. Returns also what a push of the commit has to bring along: all objects that the edits
+/// made, those included that were here already, since they may be of a commit that was never pushed.
+pub(crate) fn commit(
+    objects: &Objects<'_>,
+    spec: &CommitSpec,
+) -> Result<(Committed, BTreeSet<Oid>), CommitError> {
     let signature = signature(&spec.author, spec.when)?;
-    let parent = find_commit(repo, &spec.parent)?;
+    let parent = objects.asked(&spec.parent)?;
     let edits = Node::of(&spec.edits)?;
-    let odb = repo.odb().map_err(CommitError::Write)?;
-    let surgery = Surgery { repo, odb: &odb };
-    let tree = match surgery.apply(&PathInRepo::root(), Some(parent.tree_id()), &edits)? {
+    let surgery = Surgery {
+        objects,
+        made: RefCell::default(),
+    };
+    let tree = match surgery.apply(&PathInRepo::root(), Some(parent.tree), &edits)? {
         Some(tree) => tree,
         None => surgery.write(ObjectType::Tree, b"")?,
     };
-    if tree == parent.tree_id() {
-        return Ok(Committed {
+    if tree == parent.tree {
+        let committed = Committed {
             oid: spec.parent.clone(),
             tree: tree_oid(tree)?,
             changed: false,
             paths: Vec::new(),
-        });
+        };
+        return Ok((committed, BTreeSet::new()));
     }
-    let new = read::find_tree(repo, tree)?;
-    let mut message = spec.message.clone();
-    if !message.ends_with('\n') {
-        message.push('\n');
-    }
-    let content = repo
-        .commit_create_buffer(&signature, &signature, &message, &new, &[&parent])
-        .map_err(CommitError::Write)?;
+    let content = content(tree, &spec.parent, &signature, &spec.message);
     let oid = surgery.write(ObjectType::Commit, &content)?;
-    let old = read::find_tree(repo, parent.tree_id())?;
-    Ok(Committed {
+    let committed = Committed {
         oid: commit_oid(oid)?,
         tree: tree_oid(tree)?,
         changed: true,
-        paths: differing_paths(repo, Some(&old), Some(&new))?
-            .into_iter()
-            .collect(),
-    })
+        paths: Vec::new(),
+    };
+    Ok((committed, surgery.made.into_inner()))
+}
+
+/// A commit as git stores it.
+fn content(tree: Oid, parent: &CommitOid, signature: &Signature<'_>, message: &str) -> Vec<u8> {
+    let mut content = format!("tree {tree}\nparent {parent}\n").into_bytes();
+    for role in ["author", "committer"] {
+        content.extend_from_slice(format!("{role} ").as_bytes());
+        content.extend_from_slice(signature.name_bytes());
+        content.extend_from_slice(b" <");
+        content.extend_from_slice(signature.email_bytes());
+        content.extend_from_slice(format!("> {} +0000\n", signature.when().seconds()).as_bytes());
+    }
+    content.push(b'\n');
+    content.extend_from_slice(message.as_bytes());
+    if !message.ends_with('\n') {
+        content.push(b'\n');
+    }
+    content
 }
 
 fn signature(who: &Identity, when: i64) -> Result<Signature<'static>, CommitError> {
@@ -228,8 +249,9 @@ impl Item {
 }
 
 struct Surgery<'r> {
-    repo: &'r Repository,
-    odb: &'r Odb<'r>,
+    objects: &'r Objects<'r>,
+    /// All objects that the edits make.
+    made: RefCell<BTreeSet<Oid>>,
 }
 
 impl Surgery<'_> {
@@ -265,19 +287,19 @@ impl Surgery<'_> {
                         None => items.push(item),
                     }
                 }
-                for (name, child) in children {
+                let edited = Objects::each(children, |(name, child)| {
                     let old = kept.get(name.as_str()).copied();
                     if old.is_none() && !child.sets_something() {
-                        continue;
+                        return Ok(None);
                     }
-                    if let Some(id) = self.apply(&join(at, name), old, child)? {
-                        items.push(Item {
-                            mode: DIRECTORY,
-                            name: name.clone().into_bytes(),
-                            id,
-                        });
-                    }
-                }
+                    let id = self.apply(&join(at, name), old, child)?;
+                    Ok::<_, CommitError>(id.map(|id| Item {
+                        mode: DIRECTORY,
+                        name: name.clone().into_bytes(),
+                        id,
+                    }))
+                })?;
+                items.extend(edited.into_iter().flatten());
                 if items.is_empty() {
                     return Ok(None);
                 }
@@ -297,7 +319,8 @@ impl Surgery<'_> {
     /// The tree that an edit names, which has to be here; none if it is empty.
     fn existing(&self, tree: &TreeOid, path: &PathInRepo) -> Result<Option<Oid>, CommitError> {
         let id = oid(tree.as_str())?;
-        match self.repo.find_tree(id) {
+        self.objects.need(id)?;
+        match self.objects.repo.find_tree(id) {
             Ok(found) => Ok((!found.is_empty()).then_some(id)),
             Err(error) if error.code() == ErrorCode::NotFound => Err(CommitError::MissingTree {
                 tree: tree.clone(),
@@ -315,7 +338,7 @@ impl Surgery<'_> {
         let Some(tree) = tree else {
             return Ok(Vec::new());
         };
-        let tree = read::find_tree(self.repo, tree)?;
+        let tree = self.objects.tree(tree)?;
         Ok(tree
             .iter()
             .map(|entry| Item {
@@ -329,10 +352,12 @@ impl Surgery<'_> {
     fn write(&self, kind: ObjectType, content: &[u8]) -> Result<Oid, CommitError> {
         let id = Oid::hash_object(kind, content).map_err(CommitError::Write)?;
         // Without a refresh: a new object is the rule, and a miss would read the pack directory again each time.
-        if self.odb.exists_ext(id, OdbLookupFlags::NO_REFRESH) {
-            return Ok(id);
+        let odb = &self.objects.odb;
+        if !odb.exists_ext(id, OdbLookupFlags::NO_REFRESH) {
+            odb.write(kind, content).map_err(CommitError::Write)?;
         }
-        self.odb.write(kind, content).map_err(CommitError::Write)
+        self.made.borrow_mut().insert(id);
+        Ok(id)
     }
 }
 

@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 
-use git2::{Oid, Repository, Tree, TreeEntry};
+use git2::{Oid, Tree, TreeEntry};
 
-use crate::read::{DIRECTORY, KIND, ReadError, find_tree};
+use crate::mirror::MirrorFailure as _;
+use crate::objects::Objects;
+use crate::read::{DIRECTORY, KIND, ReadError};
 
 /// More differing files are not looked at.
 pub(crate) const MOST_FILES: u64 = 1_000_000;
@@ -17,13 +19,14 @@ pub(crate) const DEEPEST: usize = 500;
 
 /// Checks that no more than `most` files differ.
 pub(crate) fn check(
-    repo: &Repository,
+    objects: &Objects<'_>,
     old: Option<&Tree<'_>>,
     new: Option<&Tree<'_>>,
     most: u64,
 ) -> Result<(), ReadError> {
     let mut extent = Extent {
-        repo,
+        objects,
+        incomplete: false,
         whole: HashMap::new(),
         between: HashMap::new(),
     };
@@ -32,6 +35,9 @@ pub(crate) fn check(
         (Some(one), None) | (None, Some(one)) => extent.whole(one, 0)?,
         (None, None) => 0,
     };
+    if extent.incomplete {
+        return Err(ReadError::Incomplete);
+    }
     if count > most {
         return Err(ReadError::TooManyFiles { most });
     }
@@ -39,14 +45,28 @@ pub(crate) fn check(
 }
 
 struct Extent<'r> {
-    repo: &'r Repository,
+    objects: &'r Objects<'r>,
+    /// Whether a tree was missing, so that the count means nothing; the others are still looked for.
+    incomplete: bool,
     /// The files in a tree.
     whole: HashMap<Oid, u64>,
     /// The files that differ between two.
     between: HashMap<(Oid, Oid), u64>,
 }
 
-impl Extent<'_> {
+impl<'r> Extent<'r> {
+    /// What was found; none if it is yet to be brought.
+    fn unless_missing<T>(&mut self, found: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_incomplete() => {
+                self.incomplete = true;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn entry(&mut self, entry: &TreeEntry<'_>, depth: usize) -> Result<u64, ReadError> {
         if is_directory(entry) {
             self.whole(entry.id(), depth + 1)
@@ -62,12 +82,23 @@ impl Extent<'_> {
         if depth > DEEPEST {
             return Ok(u64::MAX);
         }
+        let found = self.objects.whole_tree(tree);
         let mut count = 0_u64;
-        for entry in &find_tree(self.repo, tree)? {
-            count = count.saturating_add(self.entry(&entry, depth)?);
+        if let Some(found) = self.unless_missing(found)? {
+            for entry in &found {
+                count = count.saturating_add(self.entry(&entry, depth)?);
+            }
         }
         self.whole.insert(tree, count);
         Ok(count)
+    }
+
+    /// Two trees of the same place.
+    fn pair(&mut self, old: Oid, new: Oid) -> Result<Option<(Tree<'r>, Tree<'r>)>, ReadError> {
+        let (before, after) = (self.objects.tree(old), self.objects.tree(new));
+        let before = self.unless_missing(before)?;
+        let after = self.unless_missing(after)?;
+        Ok(before.zip(after))
     }
 
     fn between(&mut self, old: Oid, new: Oid, depth: usize) -> Result<u64, ReadError> {
@@ -80,7 +111,9 @@ impl Extent<'_> {
         if depth > DEEPEST {
             return Ok(u64::MAX);
         }
-        let (before, after) = (find_tree(self.repo, old)?, find_tree(self.repo, new)?);
+        let Some((before, after)) = self.pair(old, new)? else {
+            return Ok(0);
+        };
         let mut count = 0_u64;
         for entry in &before {
             let differing = match after.get_name_bytes(entry.name_bytes()) {

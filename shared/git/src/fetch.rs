@@ -1,16 +1,29 @@
 //! Bringing a branch to this machine.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use git2::{ErrorCode, ObjectType, Oid, Repository};
+use git2::{ErrorCode, ObjectType, Oid};
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass};
 
 use crate::blocking::blocking;
+use crate::history;
 use crate::mirror::{Mirror, PrepareError};
-use crate::read::{ReadError, commit_oid, find_commit, oid};
+use crate::objects::{Missing, Objects};
+use crate::partial::{Bringing, Way};
+use crate::read::{ReadError, commit_oid, oid};
+use crate::slot::Kind;
 use crate::transport_error::TransportError;
+use crate::wire::{Deepen, Filter, Request};
+
+/// So much history a partial mirror begins with, along each line of parents. Commits are small, and most questions are about the last few.
+const BEGINNING: NonZeroU32 = NonZeroU32::MIN.saturating_add(63);
+
+/// The same where the server can't leave out trees and files, and each commit may bring many.
+const SHORT_BEGINNING: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 /// A commit that is on this machine, with all it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,20 +113,20 @@ impl Mirror {
         if self.holds(branch, need).await {
             return Ok(done(None));
         }
-        let Some((_, mut bytes)) = self.fetch_in_turn(branch).await? else {
+        let Some((_, mut bytes)) = self.fetch_in_turn(branch, Some(need)).await? else {
             return Err(FetchError::NoSuchBranch(branch.clone()));
         };
-        if let Err(error) = self.standing(branch, need).await {
+        if let Err(error) = self.standing(branch, need, Bringing::in_turn()).await {
             if !matches!(&error, FetchError::Read(ReadError::Damaged { .. })) {
                 return Err(error);
             }
             // git found nothing missing, but part of the history is gone: only a new mirror helps.
             self.slot.report_damage(self.slot.generation());
-            let Some((_, again)) = self.fetch_in_turn(branch).await? else {
+            let Some((_, again)) = self.fetch_in_turn(branch, Some(need)).await? else {
                 return Err(FetchError::NoSuchBranch(branch.clone()));
             };
             bytes += again;
-            self.standing(branch, need).await?;
+            self.standing(branch, need, Bringing::in_turn()).await?;
         }
         Ok(done(Some(bytes)))
     }
@@ -124,8 +137,29 @@ impl Mirror {
     /// When the remote or the disk fails.
     #[tracing::instrument(skip_all, fields(repo = %self.repo(), branch = %branch))]
     pub async fn fetch_branch(&self, branch: &BranchName) -> Result<Option<CommitOid>, FetchError> {
+        let way = self.way().await.map_err(|source| FetchError::Transport {
+            branch: branch.clone(),
+            source,
+        })?;
+        if way != Way::Child && !self.slot.is_damaged() {
+            // The look at the remote needs no turn, and mostly it is all there is to do.
+            let known = self.tracked(branch).await;
+            let head = self.head(branch).await?;
+            let Some(head) = head else {
+                return Ok(None);
+            };
+            if known.as_ref() == Some(&head) {
+                return Ok(Some(head));
+            }
+            let _turn = self.slot.turn.lock().await;
+            // Whoever had the turn before may have seen a later head.
+            if self.tracked(branch).await == known {
+                self.advance(branch, &head, None, way).await?;
+                return Ok(Some(head));
+            }
+        }
         let _turn = self.slot.turn.lock().await;
-        let fetched = self.fetch_in_turn(branch).await?;
+        let fetched = self.fetch_in_turn(branch, None).await?;
         Ok(fetched.map(|(head, _)| head))
     }
 
@@ -143,13 +177,186 @@ impl Mirror {
     pub(crate) async fn remote_branches(
         &self,
         branches: &[BranchName],
-    ) -> Result<std::collections::BTreeMap<String, CommitOid>, TransportError> {
+    ) -> Result<BTreeMap<String, CommitOid>, TransportError> {
         self.slot.usage.listings.fetch_add(1, Ordering::Relaxed);
-        self.shared.transport.list(&self.remote, branches).await
+        match self.way().await? {
+            Way::Wire { .. } => self.shared.wire.list(&self.remote, branches).await,
+            Way::Child => self.shared.transport.list(&self.remote, branches).await,
+        }
     }
 
-    /// Where the branch is now that it is here, and by how many bytes the packs grew.
-    async fn fetch_in_turn(&self, branch: &BranchName) -> Result<Option<(CommitOid, u64)>, FetchError> {
+    async fn head(&self, branch: &BranchName) -> Result<Option<CommitOid>, FetchError> {
+        self.remote_branch(branch)
+            .await
+            .map_err(|source| FetchError::Transport {
+                branch: branch.clone(),
+                source,
+            })
+    }
+
+    /// Where the branch is now that it is here, and how many bytes that took.
+    async fn fetch_in_turn(
+        &self,
+        branch: &BranchName,
+        need: Option<&CommitOid>,
+    ) -> Result<Option<(CommitOid, u64)>, FetchError> {
+        let way = self.way().await.map_err(|source| FetchError::Transport {
+            branch: branch.clone(),
+            source,
+        })?;
+        if way == Way::Child {
+            return self.fetch_by_child(branch).await;
+        }
+        let Some(head) = self.head(branch).await? else {
+            return Ok(None);
+        };
+        let bytes = self.advance(branch, &head, need, way).await?;
+        Ok(Some((head, bytes)))
+    }
+
+    /// Where a partial mirror knows the branch to be, if that commit is here. Any trouble is a no.
+    async fn tracked(&self, branch: &BranchName) -> Option<CommitOid> {
+        let tracking = tracking_ref(branch).ok()?;
+        let (tracked, _) = self
+            .look(Arc::new(move |objects: &Objects<'_>| {
+                let Some(head) = tip(objects, &tracking)? else {
+                    return Ok(None);
+                };
+                Ok::<_, ReadError>(objects.asked(&head).is_ok().then_some(head))
+            }))
+            .await;
+        tracked.ok().flatten()
+    }
+
+    /// Brings a partial mirror to `head`. Returns how many bytes that took. Call it with the turn taken.
+    async fn advance(
+        &self,
+        branch: &BranchName,
+        head: &CommitOid,
+        need: Option<&CommitOid>,
+        way: Way,
+    ) -> Result<u64, FetchError> {
+        let Way::Wire { filter } = way else {
+            return Ok(0);
+        };
+        let failed = |source| FetchError::Transport {
+            branch: branch.clone(),
+            source,
+        };
+        let wanted = oid(head.as_str())?;
+        let mut renewed = false;
+        loop {
+            let slot = Arc::clone(&self.slot);
+            blocking(move || slot.prepare(Kind::Partial).map(drop))
+                .await
+                .map_err(FetchError::Prepare)?;
+            let generation = self.slot.generation();
+            let tracking = tracking_ref(branch)?;
+            let (state, _) = self
+                .look(Arc::new(move |objects: &Objects<'_>| {
+                    Ok::<_, ReadError>((known(objects, &tracking), objects.find_commit(wanted)?.is_some()))
+                }))
+                .await;
+            let (known, is_here) = state.unwrap_or((None, false));
+            let mut bytes = 0;
+            if !is_here {
+                let request = beginning_or_new(wanted, known, filter);
+                self.slot.usage.fetches.fetch_add(1, Ordering::Relaxed);
+                match self.receive(&request).await {
+                    Ok(received) => {
+                        bytes = received.bytes;
+                        self.note_new_ends(wanted, known, received.shallow).await?;
+                    }
+                    Err(error @ TransportError::MirrorDamaged { .. }) if !renewed => {
+                        tracing::warn!(%error, "the fetch found the mirror damaged");
+                        self.slot.report_damage(generation);
+                        renewed = true;
+                        continue;
+                    }
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            let tracking = tracking_ref(branch)?;
+            self.read_bringing(Bringing::nothing(), move |objects| {
+                objects
+                    .repo
+                    .reference(&tracking, wanted, true, "fetch")
+                    .map(drop)
+                    .map_err(ReadError::damaged(|| "a ref of the mirror"))
+            })
+            .await?;
+            if let Some(need) = need {
+                bytes += self.bring_need(branch, head, need, known.is_none()).await?;
+            }
+            return Ok(bytes);
+        }
+    }
+
+    /// Writes down where the history of new commits ends.
+    async fn note_new_ends(&self, head: Oid, known: Option<Oid>, told: Vec<Oid>) -> Result<(), ReadError> {
+        let mut ends = self
+            .read_bringing(Bringing::nothing(), move |objects| {
+                history::ends(objects, head, known)
+            })
+            .await?;
+        ends.extend(told);
+        if ends.is_empty() {
+            return Ok(());
+        }
+        self.note_ends(ends).await
+    }
+
+    /// Brings the commit that is needed, if it has not come with its branch, and for a beginning the root trees that will be looked at.
+    async fn bring_need(
+        &self,
+        branch: &BranchName,
+        head: &CommitOid,
+        need: &CommitOid,
+        is_beginning: bool,
+    ) -> Result<u64, FetchError> {
+        let before = self.slot.usage.bytes_received.load(Ordering::Relaxed);
+        let wanted = oid(need.as_str())?;
+        let has = move |objects: &Objects<'_>| Ok::<_, ReadError>(objects.has(wanted));
+        if !self.read_bringing(Bringing::nothing(), has).await? {
+            let missing = Missing {
+                commits: BTreeSet::from([wanted]),
+                ..Missing::default()
+            };
+            match self.ask_for(&missing, Some(BEGINNING)).await {
+                Ok(()) => {}
+                Err(ReadError::Bring(error)) if matches!(*error, TransportError::NoSuchObject { .. }) => {
+                    return Err(FetchError::NotOnBranch {
+                        need: need.clone(),
+                        branch: branch.clone(),
+                        head: head.clone(),
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if is_beginning {
+            let commits = [need.clone(), head.clone()];
+            self.read_bringing(Bringing::in_turn(), move |objects| {
+                Objects::each(&commits, |commit| {
+                    let commit = objects.asked(commit)?;
+                    let parent = match commit.parents.first() {
+                        Some(parent) => objects.find_commit(*parent)?,
+                        None => None,
+                    };
+                    Objects::each([Some(commit), parent].into_iter().flatten(), |commit| {
+                        objects.need(commit.tree)
+                    })
+                })
+                .map(drop)
+            })
+            .await?;
+        }
+        let after = self.slot.usage.bytes_received.load(Ordering::Relaxed);
+        Ok(after.saturating_sub(before))
+    }
+
+    /// Has git bring the branch into a complete mirror. Says where it is, and by how many bytes the packs grew.
+    async fn fetch_by_child(&self, branch: &BranchName) -> Result<Option<(CommitOid, u64)>, FetchError> {
         let tracking = tracking_ref(branch)?;
         let failed = |source| FetchError::Transport {
             branch: branch.clone(),
@@ -159,7 +366,7 @@ impl Mirror {
         loop {
             let slot = Arc::clone(&self.slot);
             let before = blocking(move || {
-                slot.prepare()?;
+                slot.prepare(Kind::Complete)?;
                 slot.packed_bytes().map_err(PrepareError::Io)
             })
             .await
@@ -199,9 +406,12 @@ impl Mirror {
             let after = blocking(move || slot.packed_bytes())
                 .await
                 .map_err(|error| FetchError::Prepare(PrepareError::Io(error)))?;
+            let grown = after.saturating_sub(before);
+            self.slot.packs_changed();
+            self.slot.usage.bytes_received.fetch_add(grown, Ordering::Relaxed);
             let tracking = tracking.clone();
-            let head = self.read(move |repo| tip(repo, &tracking)).await?;
-            return Ok(head.map(|head| (head, after.saturating_sub(before))));
+            let head = self.read(move |objects| tip(objects, &tracking)).await?;
+            return Ok(head.map(|head| (head, grown)));
         }
     }
 
@@ -210,25 +420,31 @@ impl Mirror {
         if self.slot.is_damaged() || !self.slot.dir.exists() {
             return false;
         }
-        self.standing(branch, need).await.is_ok()
+        self.standing(branch, need, Bringing::nothing()).await.is_ok()
     }
 
     /// Proves that `need` is here and on `branch` as it was last fetched.
-    async fn standing(&self, branch: &BranchName, need: &CommitOid) -> Result<(), FetchError> {
+    async fn standing(
+        &self,
+        branch: &BranchName,
+        need: &CommitOid,
+        bringing: Bringing,
+    ) -> Result<(), FetchError> {
         let tracking = tracking_ref(branch)?;
-        let (wanted, on) = (need.clone(), branch.clone());
-        self.read(move |repo| {
-            let Some(head) = tip(repo, &tracking)? else {
-                return Err(ReadError::NotFetched(wanted));
+        let wanted = need.clone();
+        self.read_bringing(bringing, move |objects| {
+            let Some(head) = tip(objects, &tracking)? else {
+                return Err(ReadError::NotFetched(wanted.clone()));
             };
             if head == wanted {
-                find_commit(repo, &wanted)?;
+                objects.asked(&wanted)?;
                 return Ok(None);
             }
-            let on_branch = match find_commit(repo, &wanted) {
-                Ok(_) => repo
-                    .graph_descendant_of(oid(head.as_str())?, oid(wanted.as_str())?)
-                    .map_err(ReadError::damaged(|| format!("the history of {on}")))?,
+            let on_branch = match objects.asked(&wanted) {
+                Ok(_) => {
+                    let (head, wanted) = (oid(head.as_str())?, oid(wanted.as_str())?);
+                    history::is_descendant(objects, head, wanted)?
+                }
                 Err(ReadError::NotFetched(_)) => false,
                 Err(error) => return Err(error),
             };
@@ -245,9 +461,46 @@ impl Mirror {
     }
 }
 
+/// A commit that is here, and close to the head of the branch that this ref tracks: where it was before, or any other branch.
+fn known(objects: &Objects<'_>, tracking: &str) -> Option<Oid> {
+    let is_here = |id: &Oid| objects.find_commit(*id).is_ok_and(|commit| commit.is_some());
+    let before = objects.repo.refname_to_id(tracking).ok().filter(is_here);
+    before.or_else(|| {
+        let all = objects.repo.references_glob("refs/lockflight/*").ok()?;
+        all.filter_map(Result::ok)
+            .filter_map(|reference| reference.target())
+            .find(is_here)
+    })
+}
+
+/// What to ask for to bring a partial mirror to `head`: what is new since the commit that is known, or a beginning of commits alone.
+fn beginning_or_new(head: Oid, known: Option<Oid>, filter: bool) -> Request {
+    let request = Request {
+        wants: vec![head],
+        ..Request::default()
+    };
+    match known {
+        // The trees that changed come along, since somebody will look at most of them.
+        Some(known) => Request {
+            haves: vec![known],
+            filter: filter.then_some(Filter::BlobNone),
+            ..request
+        },
+        None if filter => Request {
+            deepen: Some(Deepen::To(BEGINNING)),
+            filter: Some(Filter::TreeDepth(0)),
+            ..request
+        },
+        None => Request {
+            deepen: Some(Deepen::To(SHORT_BEGINNING)),
+            ..request
+        },
+    }
+}
+
 /// The commit that a ref of the mirror is at.
-fn tip(repo: &Repository, reference: &str) -> Result<Option<CommitOid>, ReadError> {
-    match repo.refname_to_id(reference) {
+fn tip(objects: &Objects<'_>, reference: &str) -> Result<Option<CommitOid>, ReadError> {
+    match objects.repo.refname_to_id(reference) {
         Ok(id) => commit_oid(id).map(Some),
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
         Err(error) => Err(ReadError::damaged(|| "a ref of the mirror")(error)),

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use git2::{Oid, Repository};
+use git2::{Oid, TreeEntry};
 use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, TreeOid};
 
 use crate::extent::DEEPEST;
 use crate::mirror::MirrorFailure;
-use crate::read::{self, DIRECTORY, KIND, REGULAR, ReadError, SUBMODULE, SYMLINK, find_tree, oid};
+use crate::objects::Objects;
+use crate::read::{self, DIRECTORY, KIND, REGULAR, ReadError, SUBMODULE, SYMLINK, oid};
 
 /// The longest symlink target that Linux takes (`PATH_MAX`), in bytes.
 const LONGEST_TARGET: u64 = 4096;
@@ -81,18 +82,22 @@ impl MirrorFailure for InspectError {
     fn is_damage(&self) -> bool {
         matches!(self, Self::Read(error) if error.is_damage())
     }
+
+    fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_incomplete())
+    }
 }
 
 pub(crate) fn inspect(
-    repo: &Repository,
+    objects: &Objects<'_>,
     commit: &CommitOid,
     sync: &[(PathInRepo, Option<TreeOid>)],
 ) -> Result<(), InspectError> {
-    inspect_within(repo, commit, sync, LIMITS)
+    inspect_within(objects, commit, sync, LIMITS)
 }
 
 pub(crate) fn inspect_within(
-    repo: &Repository,
+    objects: &Objects<'_>,
     commit: &CommitOid,
     sync: &[(PathInRepo, Option<TreeOid>)],
     limits: Limits,
@@ -103,10 +108,10 @@ pub(crate) fn inspect_within(
         .filter_map(|(from, tree)| Some((from, tree.as_ref()?)))
         .collect();
     let places: Vec<PathInRepo> = components.iter().map(|(from, _)| (*from).clone()).collect();
-    let standing = read::entries(repo, commit, &places)?;
+    let standing = read::entries(objects, commit, &places)?;
     let mut left = limits;
     let mut plain = HashMap::new();
-    for (from, tree) in components {
+    Objects::each(components, |(from, tree)| {
         if standing.get(from) != Some(&Entry::Tree(tree.clone())) {
             return Err(InspectError::Mismatch {
                 path: from.clone(),
@@ -115,7 +120,7 @@ pub(crate) fn inspect_within(
             });
         }
         let mut component = Component {
-            repo,
+            objects,
             from,
             links: Vec::new(),
             limits,
@@ -123,8 +128,8 @@ pub(crate) fn inspect_within(
             plain: &mut plain,
         };
         component.walk(oid(tree.as_str())?, &mut Vec::new())?;
-        component.check_links()?;
-    }
+        component.check_links()
+    })?;
     Ok(())
 }
 
@@ -132,7 +137,7 @@ pub(crate) fn inspect_within(
 type Names = Vec<Vec<u8>>;
 
 struct Component<'a> {
-    repo: &'a Repository,
+    objects: &'a Objects<'a>,
     from: &'a PathInRepo,
     /// Each symlink's path inside the component and its target.
     links: Vec<(Names, Vec<u8>)>,
@@ -175,7 +180,8 @@ impl Component<'_> {
             ));
         }
         let mut longest = Some(0);
-        for entry in &find_tree(self.repo, tree)? {
+        let mut incomplete = None;
+        for entry in &self.objects.whole_tree(tree)? {
             self.left.entries = self.left.entries.checked_sub(1).ok_or_else(|| {
                 self.too_much(format!(
                     "what travels with it has more than {} files and directories",
@@ -183,37 +189,50 @@ impl Component<'_> {
                 ))
             })?;
             at.push(entry.name_bytes().to_vec());
-            self.check_name(at)?;
-            let own = String::from_utf8_lossy(entry.name_bytes()).len();
-            let length = match entry.filemode_raw() & KIND {
-                REGULAR => Some(own),
-                DIRECTORY => self.walk(entry.id(), at)?.map(|inside| own + 1 + inside),
-                SYMLINK => {
-                    let target = self.target(entry.id(), at)?;
-                    self.left.targets = self.left.targets.checked_sub(target.len()).ok_or_else(|| {
-                        self.too_much(format!(
-                            "the targets of the symlinks that travel with it have more than {} bytes",
-                            self.limits.targets
-                        ))
-                    })?;
-                    self.links.push((at.clone(), target));
+            let length = match self.entry(&entry, at) {
+                // What else is missing is looked for at once.
+                Err(error) if error.is_incomplete() => {
+                    incomplete = Some(error);
                     None
                 }
-                SUBMODULE => {
-                    return Err(self.refuse(
-                        at,
-                        "it is a submodule, and submodules are not promoted; remove it",
-                    ));
-                }
-                _ => return Err(self.refuse(at, "its file mode is none that git knows")),
+                length => length?,
             };
             longest = longest.zip(length).map(|(one, other)| one.max(other));
             at.pop();
+        }
+        if let Some(incomplete) = incomplete {
+            return Err(incomplete);
         }
         if let Some(longest) = longest {
             self.plain.insert(tree, longest);
         }
         Ok(longest)
+    }
+
+    /// Looks at an entry and all that is below it. Returns as [`Self::walk`] does.
+    fn entry(&mut self, entry: &TreeEntry<'_>, at: &mut Names) -> Result<Option<usize>, InspectError> {
+        self.check_name(at)?;
+        let own = String::from_utf8_lossy(entry.name_bytes()).len();
+        match entry.filemode_raw() & KIND {
+            REGULAR => Ok(Some(own)),
+            DIRECTORY => Ok(self.walk(entry.id(), at)?.map(|inside| own + 1 + inside)),
+            SYMLINK => {
+                let target = self.target(entry.id(), at)?;
+                self.left.targets = self.left.targets.checked_sub(target.len()).ok_or_else(|| {
+                    self.too_much(format!(
+                        "the targets of the symlinks that travel with it have more than {} bytes",
+                        self.limits.targets
+                    ))
+                })?;
+                self.links.push((at.clone(), target));
+                Ok(None)
+            }
+            SUBMODULE => Err(self.refuse(
+                at,
+                "it is a submodule, and submodules are not promoted; remove it",
+            )),
+            _ => Err(self.refuse(at, "its file mode is none that git knows")),
+        }
     }
 
     fn too_much(&self, what: String) -> InspectError {
@@ -245,7 +264,7 @@ impl Component<'_> {
     }
 
     fn target(&self, id: Oid, at: &[Vec<u8>]) -> Result<Vec<u8>, InspectError> {
-        match read::small_blob(self.repo, id, self.from, LONGEST_TARGET) {
+        match read::small_blob(self.objects, id, self.from, LONGEST_TARGET) {
             Ok(target) => Ok(target),
             Err(ReadError::TooBig { .. }) => Err(self.refuse(at, "it is a symlink with an over-long target")),
             Err(error) => Err(error.into()),

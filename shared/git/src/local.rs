@@ -11,6 +11,7 @@ use crate::changed::changed_between;
 use crate::commit;
 use crate::commit::{CommitError, CommitSpec, Committed};
 use crate::inspect::{self, InspectError};
+use crate::objects::Objects;
 use crate::read::{self, CommitInfo, ReadError, commit_oid, oid};
 
 /// A repository on this machine, read and never written: no file in it changes, appears or gets a new time stamp.
@@ -94,6 +95,10 @@ impl LocalRepository {
         Ok(Self { repo })
     }
 
+    fn objects(&self) -> Result<Objects<'_>, ReadError> {
+        Objects::complete(&self.repo)
+    }
+
     /// The commit that a revision names, as git-rev-parse(1) reads it; a tag is followed to its commit.
     ///
     /// # Errors
@@ -131,7 +136,9 @@ impl LocalRepository {
     /// # Errors
     /// When a commit or tree cannot be read.
     pub fn changed(&self, base: &CommitOid, head: &CommitOid) -> Result<Vec<String>, ReadError> {
-        Ok(changed_between(&self.repo, base, head)?.into_iter().collect())
+        Ok(changed_between(&self.objects()?, base, head)?
+            .into_iter()
+            .collect())
     }
 
     /// What stands at each of `paths` in `commit`. Every path asked for is a key of the answer.
@@ -143,7 +150,7 @@ impl LocalRepository {
         commit: &CommitOid,
         paths: &[PathInRepo],
     ) -> Result<BTreeMap<PathInRepo, Entry>, ReadError> {
-        read::entries(&self.repo, commit, paths)
+        read::entries(&self.objects()?, commit, paths)
     }
 
     /// The content of the file at `path` in `commit`; `None` when it was read that there is nothing.
@@ -156,7 +163,7 @@ impl LocalRepository {
         path: &PathInRepo,
         max_bytes: u64,
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        read::blob(&self.repo, commit, path, max_bytes)
+        read::blob(&self.objects()?, commit, path, max_bytes)
     }
 
     /// The tree, parents and date of `commit`.
@@ -164,7 +171,7 @@ impl LocalRepository {
     /// # Errors
     /// When it cannot be read.
     pub fn commit_info(&self, commit: &CommitOid) -> Result<CommitInfo, ReadError> {
-        read::commit_info(&self.repo, commit)
+        read::commit_info(&self.objects()?, commit)
     }
 
     /// Looks through the trees that would travel, as [`crate::Mirror::inspect`] does.
@@ -176,7 +183,7 @@ impl LocalRepository {
         commit: &CommitOid,
         sync: &[(PathInRepo, Option<TreeOid>)],
     ) -> Result<(), InspectError> {
-        inspect::inspect(&self.repo, commit, sync)
+        inspect::inspect(&self.objects()?, commit, sync)
     }
 
     /// The commit that `spec` would make. Its objects exist in memory only, as long as this handle.
@@ -184,6 +191,13 @@ impl LocalRepository {
     /// # Errors
     /// As [`crate::Mirror::commit`].
     pub fn preview(&self, spec: &CommitSpec) -> Result<Committed, CommitError> {
-        commit::commit(&self.repo, spec)
+        let objects = self.objects()?;
+        let (mut committed, _) = commit::commit(&objects, spec)?;
+        if committed.changed {
+            committed.paths = changed_between(&objects, &spec.parent, &committed.oid)?
+                .into_iter()
+                .collect();
+        }
+        Ok(committed)
     }
 }

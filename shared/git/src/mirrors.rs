@@ -5,14 +5,15 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lockflight_promotion::RepoId;
 use secrecy::SecretString;
 
 use crate::mirror::{Mirror, Slot};
 use crate::transport::Transport;
+use crate::wire::Wire;
 
 /// The oldest git that has all that the transport relies on.
 const OLDEST_GIT: (u32, u32) = (2, 39);
@@ -32,6 +33,11 @@ pub struct MirrorsConfig {
     pub plain_http: PlainHttp,
     /// Whether a repository may be a path on this machine.
     pub allow_file: bool,
+    /// The largest pack that one fetch may bring, in bytes. More is refused, and nothing is kept of it.
+    pub max_pack_bytes: u64,
+    /// How many bytes all mirrors together may have before [`Mirrors::maintain`] removes those that were not used for the longest
+    /// time; `None`: as many as they like.
+    pub max_bytes: Option<u64>,
 }
 
 /// Where an unencrypted connection is allowed.
@@ -47,7 +53,7 @@ pub enum PlainHttp {
 }
 
 impl MirrorsConfig {
-    /// Mirrors below `root`, `git` from the `PATH`, ten minutes for each conversation, https alone.
+    /// Mirrors below `root`, `git` from the `PATH`, ten minutes and 4 GiB for each conversation, https alone.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -57,6 +63,8 @@ impl MirrorsConfig {
             timeout: Duration::from_secs(600),
             plain_http: PlainHttp::Refused,
             allow_file: false,
+            max_pack_bytes: 4 << 30,
+            max_bytes: None,
         }
     }
 }
@@ -133,16 +141,69 @@ pub enum MirrorsError {
 /// The mirrors of one process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Mirrors {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) transport: Transport,
-    slots: Mutex<HashMap<RepoId, Arc<Slot>>>,
+    pub(crate) wire: Wire,
+    pub(crate) max_bytes: Option<u64>,
+    /// Held by a round of upkeep.
+    pub(crate) upkeep: tokio::sync::Mutex<()>,
+    slots: Mutex<HashMap<RepoId, Known>>,
     /// Held as long as this lives: a lock file of a mirror that nobody in this process made is stale.
     exclusive: File,
+}
+
+/// A mirror that was opened by this process.
+#[derive(Debug)]
+struct Known {
+    /// Every handle has a part of it, so while nobody else has one, nobody uses the mirror.
+    slot: Arc<Slot>,
+    /// When it was opened last.
+    used: Instant,
+}
+
+impl Shared {
+    fn known(&self) -> MutexGuard<'_, HashMap<RepoId, Known>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All mirrors that were opened by this process.
+    pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
+        self.known()
+            .values()
+            .map(|known| Arc::clone(&known.slot))
+            .collect()
+    }
+
+    /// When the mirror was opened last by this process.
+    pub(crate) fn used(&self, repo: RepoId) -> Option<Instant> {
+        self.known().get(&repo).map(|known| known.used)
+    }
+
+    /// Removes a mirror unless somebody uses it; whether it was removed. Blocks.
+    pub(crate) fn evict(&self, repo: RepoId, dir: &Path) -> io::Result<bool> {
+        let aside = self
+            .root
+            .join(format!("discarded-{repo}-{}-evicted", std::process::id()));
+        {
+            // Nobody can open it before it is gone.
+            let mut known = self.known();
+            if known
+                .get(&repo)
+                .is_some_and(|known| Arc::strong_count(&known.slot) > 1)
+            {
+                return Ok(false);
+            }
+            fs::rename(dir, &aside)?;
+            known.remove(&repo);
+        }
+        fs::remove_dir_all(&aside)?;
+        Ok(true)
+    }
 }
 
 impl Drop for Shared {
@@ -193,6 +254,9 @@ impl Mirrors {
             shared: Arc::new(Shared {
                 root,
                 transport,
+                wire: Wire::new(&config),
+                max_bytes: config.max_bytes,
+                upkeep: tokio::sync::Mutex::default(),
                 slots: Mutex::default(),
                 exclusive,
             }),
@@ -202,14 +266,15 @@ impl Mirrors {
     /// The mirror of `repo`. Touches neither disk nor network: the directory is made by the first fetch.
     #[must_use]
     pub fn open(&self, repo: RepoId, remote: Remote) -> Mirror {
-        let slot = self
-            .shared
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(repo)
-            .or_insert_with(|| Arc::new(Slot::new(repo, &self.shared.root)))
-            .clone();
+        let slot = {
+            let mut slots = self.shared.known();
+            let known = slots.entry(repo).or_insert_with(|| Known {
+                slot: Arc::new(Slot::new(repo, &self.shared.root)),
+                used: Instant::now(),
+            });
+            known.used = Instant::now();
+            Arc::clone(&known.slot)
+        };
         Mirror::new(Arc::clone(&self.shared), slot, Arc::new(remote))
     }
 }
@@ -226,11 +291,14 @@ fn remove_discarded(root: &Path) -> io::Result<()> {
 }
 
 fn check_version(transport: &Transport) -> Result<(), MirrorsError> {
-    let git = transport.program();
-    let version = transport.version().map_err(|source| MirrorsError::GitMissing {
-        git: git.clone(),
-        source,
-    })?;
+    let git = transport.children().program();
+    let version = transport
+        .children()
+        .version()
+        .map_err(|source| MirrorsError::GitMissing {
+            git: git.clone(),
+            source,
+        })?;
     // `git version 2.47.3`, or `git version 2.39.5 (Apple Git-154)`.
     let numbers = version.strip_prefix("git version ").map(|rest| {
         let mut parts = rest

@@ -9,8 +9,9 @@ use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{BranchName, CommitOid, Lease, PathInRepo, RepoId, TreeOid};
 
 use crate::{
-    ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec, Committed, FetchError, Fetched,
-    InspectError, MergedPullRequest, Mirror, Mirrors, PushError, PushOutcome, ReadError, RefUpdate, Remote,
+    Ahead, Blobs, ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec, Committed,
+    FetchError, Fetched, InspectError, Line, MergedPullRequest, Mirror, Mirrors, PushError, PushOutcome,
+    ReadError, RefUpdate, Remote,
 };
 
 /// The mirrors of one process. Clones share them.
@@ -63,6 +64,68 @@ pub trait MirrorPort: Clone + Send + Sync + 'static {
         path: &PathInRepo,
         max_bytes: u64,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, ReadError>> + Send;
+
+    /// The contents of many files: [`Mirror::blobs`].
+    ///
+    /// # Errors
+    /// When git can't be read. What is about one file is said of that file.
+    fn blobs(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+        max_bytes: u64,
+    ) -> impl Future<Output = Result<Blobs, ReadError>> + Send {
+        async move {
+            let mut blobs = Blobs::new();
+            for path in paths {
+                let read = match self.blob(commit, path, max_bytes).await {
+                    Err(error) if !error.is_about_the_file() => return Err(error),
+                    read => read,
+                };
+                blobs.insert(path.clone(), read);
+            }
+            Ok(blobs)
+        }
+    }
+
+    /// Brings what many steps are about to read: [`Mirror::bring_ahead`]. Whoever has everything does nothing.
+    fn bring_ahead(
+        &self,
+        head: &CommitOid,
+        history: usize,
+        steps: &[Ahead],
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (head, history, steps);
+        std::future::ready(())
+    }
+
+    /// What stood at each of `paths` in `from` and in the commits before it, as long as they come after `until`:
+    /// [`Mirror::entries_back`].
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn entries_back(
+        &self,
+        from: &CommitOid,
+        until: &CommitOid,
+        most: usize,
+        paths: &[PathInRepo],
+    ) -> impl Future<Output = Result<Line, ReadError>> + Send {
+        async move {
+            let mut found = Vec::new();
+            let mut next = Some(from.clone());
+            while let Some(commit) = next
+                && commit != *until
+                && found.len() < most
+                && self.is_descendant(&commit, until).await?
+            {
+                let entries = self.entries(&commit, paths).await?;
+                next = self.parent(&commit).await?;
+                found.push((commit, entries));
+            }
+            Ok(found)
+        }
+    }
 
     /// The first parent of a commit: [`Mirror::parent`].
     ///
@@ -158,6 +221,29 @@ impl MirrorPort for Mirror {
         max_bytes: u64,
     ) -> Result<Option<Vec<u8>>, ReadError> {
         Self::blob(self, commit, path, max_bytes).await
+    }
+
+    async fn blobs(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+        max_bytes: u64,
+    ) -> Result<Blobs, ReadError> {
+        Self::blobs(self, commit, paths, max_bytes).await
+    }
+
+    async fn bring_ahead(&self, head: &CommitOid, history: usize, steps: &[Ahead]) {
+        Self::bring_ahead(self, head, history, steps).await;
+    }
+
+    async fn entries_back(
+        &self,
+        from: &CommitOid,
+        until: &CommitOid,
+        most: usize,
+        paths: &[PathInRepo],
+    ) -> Result<Line, ReadError> {
+        Self::entries_back(self, from, until, most, paths).await
     }
 
     async fn parent(&self, commit: &CommitOid) -> Result<Option<CommitOid>, ReadError> {

@@ -3,12 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use git2::Oid;
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass, Lease, LeaseExpired};
 
 use crate::mirror::Mirror;
+use crate::objects::Objects;
+use crate::partial::Way;
 use crate::push_report::{Report, Verdict, reason, verdict};
-use crate::read::{self, ReadError};
+use crate::read::{DIRECTORY, KIND, ReadError, SUBMODULE, oid};
 use crate::transport_error::TransportError;
+
+/// So many commits of one line are looked through for what a server may lack.
+const MOST_COMMITS: usize = 256;
 
 /// One branch to move, and where it has to be for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,9 +107,13 @@ impl Mirror {
         }
         let commits: Vec<CommitOid> = updates.iter().filter_map(|update| update.new.clone()).collect();
         if !commits.is_empty() {
-            self.read(move |repo| {
+            self.read(move |objects| {
                 for commit in &commits {
-                    read::root_tree(repo, commit)?;
+                    let commit = objects.asked(commit)?;
+                    // A partial mirror may well push a commit of which it has nothing else.
+                    if !objects.is_partial() {
+                        objects.tree(commit.tree)?;
+                    }
                 }
                 Ok::<_, ReadError>(())
             })
@@ -152,14 +162,71 @@ impl Mirror {
 
     async fn push_round(&self, lease: &Lease, updates: &[RefUpdate]) -> Result<Report, PushError> {
         let _turn = self.slot.turn.lock().await;
-        let transport = &self.shared.transport;
-        let pushed = transport
-            .push(&self.slot.dir, &self.remote, lease, self.repo(), updates)
-            .await;
+        let pushed = match self.way().await? {
+            Way::Child => {
+                let transport = &self.shared.transport;
+                transport
+                    .push(&self.slot.dir, &self.remote, lease, self.repo(), updates)
+                    .await
+            }
+            Way::Wire { .. } => self.push_on_wire(lease, updates).await,
+        };
         if !matches!(pushed, Err(PushError::Lease(_))) {
             self.slot.usage.pushes.fetch_add(1, Ordering::Relaxed);
         }
         pushed
+    }
+
+    /// Sends the objects that the commits were made of, or, if that is not known or not enough, all that the server may lack.
+    async fn push_on_wire(&self, lease: &Lease, updates: &[RefUpdate]) -> Result<Report, PushError> {
+        let mut all = false;
+        loop {
+            let new = self.new_objects(updates, all).await?;
+            let (dir, wire) = (&self.slot.dir, &self.shared.wire);
+            let pushed = wire
+                .push(&self.remote, dir, lease, self.repo(), updates, &new)
+                .await;
+            match pushed {
+                Err(PushError::Transport(TransportError::LacksObjects { detail })) if !all => {
+                    tracing::info!(
+                        detail,
+                        "the server lacks objects of a push; all that it may lack are sent"
+                    );
+                    all = true;
+                }
+                pushed => return pushed,
+            }
+        }
+    }
+
+    /// What the server may lack of the commits that the branches are to have.
+    async fn new_objects(&self, updates: &[RefUpdate], all: bool) -> Result<Vec<Oid>, ReadError> {
+        let mut new = BTreeSet::new();
+        let mut unknown = Vec::new();
+        for update in updates {
+            let Some(commit) = &update.new else {
+                continue;
+            };
+            let commit = oid(commit.as_str())?;
+            match self.slot.remembered(commit) {
+                Some(made) if !all => new.extend(made),
+                _ => unknown.push(commit),
+            }
+        }
+        if !unknown.is_empty() {
+            let most = if all { MOST_COMMITS } else { 1 };
+            let found = self
+                .read(move |objects| {
+                    let mut found = BTreeSet::new();
+                    for commit in &unknown {
+                        made_of(objects, *commit, most, &mut found)?;
+                    }
+                    Ok::<_, ReadError>(found)
+                })
+                .await?;
+            new.extend(found);
+        }
+        Ok(new.into_iter().collect())
     }
 
     /// Looks where the branches are that were not where they were expected.
@@ -223,4 +290,61 @@ fn outcome_at(
         branch: update.branch.clone(),
         reason,
     })
+}
+
+/// Collects what is here of a commit and its tree and was not in its first parent at the same place, and so on for `most` commits back. That
+/// is too much rather than too little, and never something that is not here, which cannot have been made here.
+fn made_of(
+    objects: &Objects<'_>,
+    commit: Oid,
+    most: usize,
+    found: &mut BTreeSet<Oid>,
+) -> Result<(), ReadError> {
+    let mut next = Some(commit);
+    for _ in 0..most {
+        let Some(id) = next else {
+            break;
+        };
+        let Some(commit) = objects.find_commit(id)? else {
+            break;
+        };
+        found.insert(id);
+        next = commit.parents.first().copied();
+        let before = match next {
+            Some(parent) => objects.find_commit(parent)?.map(|parent| parent.tree),
+            None => None,
+        };
+        differing(objects, commit.tree, before, found)?;
+    }
+    Ok(())
+}
+
+fn differing(
+    objects: &Objects<'_>,
+    new: Oid,
+    old: Option<Oid>,
+    found: &mut BTreeSet<Oid>,
+) -> Result<(), ReadError> {
+    if Some(new) == old || !objects.has(new) || !found.insert(new) {
+        return Ok(());
+    }
+    let old = match old {
+        Some(old) if objects.has(old) => Some(objects.tree(old)?),
+        _ => None,
+    };
+    for entry in &objects.tree(new)? {
+        let before = old
+            .as_ref()
+            .and_then(|old| old.get_name_bytes(entry.name_bytes()))
+            .map(|entry| entry.id());
+        match entry.filemode_raw() & KIND {
+            DIRECTORY => differing(objects, entry.id(), before, found)?,
+            SUBMODULE => {}
+            _ if before != Some(entry.id()) && objects.has(entry.id()) => {
+                found.insert(entry.id());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -1,11 +1,14 @@
-//! What git reports of a push, and what that means for each branch.
+//! What is reported of a push, and what that means for each branch.
+//!
+//! There are two who report: the `git` program by its porcelain, and the server itself (`wire/push.rs`). Either's words are those of git's sources.
 
 use crate::push::{PushError, PushOutcome, RefUpdate};
 use crate::transport_error::excerpt;
 
-/// What git reports of one ref (git-push(1), "OUTPUT").
+/// What is reported of one ref (git-push(1), "OUTPUT").
 #[derive(Debug)]
 pub(crate) struct Reported {
+    /// The server itself says no more than that it did what it was told (a space) or not (`!`).
     pub(crate) flag: char,
     /// The full name of the ref at the remote.
     pub(crate) reference: String,
@@ -13,7 +16,7 @@ pub(crate) struct Reported {
     pub(crate) summary: String,
 }
 
-/// All that git reports of a push.
+/// All that is reported of a push.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) refs: Vec<Reported>,
@@ -50,7 +53,7 @@ impl Report {
 
 /// Reasons for a rejection that mean: the ref is not what was expected. From git's remote.c, send-pack.c, receive-pack.c and
 /// refs/files-backend.c.
-const MOVED: [&str; 11] = [
+const MOVED: [&str; 13] = [
     "stale info",
     "fetch first",
     "non-fast-forward",
@@ -62,6 +65,9 @@ const MOVED: [&str; 11] = [
     "cannot lock ref",
     "failed to lock",
     "incorrect old value provided",
+    "reference does not exist",
+    // The server does not know the commit that the branch was expected at.
+    "bad ref",
 ];
 
 /// Reasons for a rejection that are the server's own trouble.
@@ -73,7 +79,7 @@ const TROUBLE: [&str; 5] = [
     "failed to write",
 ];
 
-/// What git's report says of one branch.
+/// What the report says of one branch.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Done(PushOutcome),
@@ -93,7 +99,7 @@ pub(crate) fn verdict(update: &RefUpdate, report: &Report) -> Result<Verdict, Pu
     else {
         return Err(PushError::NotTaken {
             branch: update.branch.clone(),
-            reason: "git did not report on it".to_owned(),
+            reason: "it was not reported on".to_owned(),
         });
     };
     Ok(match reported.flag {
@@ -173,6 +179,9 @@ mod tests {
             "[remote rejected] (failed to update ref)",
             "[remote rejected] (cannot lock ref 'refs/heads/p': is at 3 but expected 1)",
             "[remote rejected] (incorrect old value provided)",
+            "[remote rejected] (reference already exists)",
+            "[remote rejected] (reference does not exist)",
+            "[remote rejected] (bad ref)",
         ] {
             let verdict = judged(&format!("!\t{refs}\t{moved}"));
             assert!(

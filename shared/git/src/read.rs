@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use git2::{ErrorCode, ObjectType, Oid, Repository, Tree};
+use git2::{ObjectType, Oid, Tree};
 use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, TreeOid};
 
+use crate::history;
 use crate::mirror::MirrorFailure;
+use crate::objects::Objects;
+use crate::transport_error::TransportError;
 
 /// The part of a file mode that tells its kind, and the kinds that git has.
 pub(crate) const KIND: i32 = 0o170_000;
@@ -26,6 +29,12 @@ pub struct CommitInfo {
     pub committed_at: i64,
 }
 
+/// Files of one commit by their paths: the content, nothing when there is proven to be none, or why it is no file that can be read.
+pub type Blobs = BTreeMap<PathInRepo, Result<Option<Vec<u8>>, ReadError>>;
+
+/// Commits of one line, the newest first, each with what stands at some paths.
+pub type Line = Vec<(CommitOid, BTreeMap<PathInRepo, Entry>)>;
+
 /// A read that gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -44,6 +53,14 @@ pub enum ReadError {
         #[source]
         source: git2::Error,
     },
+    /// Objects that a partial mirror was made without are needed, and bringing them went on for too long.
+    #[error(
+        "more of the repository is needed than was brought in one go: its directories lie in each other too deep, or its history is too long"
+    )]
+    Incomplete,
+    /// Objects that a partial mirror was made without are needed, and could not be brought.
+    #[error("objects that were left out of the mirror could not be brought")]
+    Bring(#[source] Box<TransportError>),
     /// A 64-digit id.
     #[error("object id {0} is a SHA-256 one; only SHA-1 repositories are supported")]
     ObjectFormat(String),
@@ -95,7 +112,10 @@ impl ReadError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Open(_) | Self::NotFetched(_) | Self::Damaged { .. } => ErrorClass::Retry,
+            Self::Open(_) | Self::NotFetched(_) | Self::Damaged { .. } | Self::Incomplete => {
+                ErrorClass::Retry
+            }
+            Self::Bring(error) => error.class(),
             Self::ObjectFormat(_)
             | Self::TooManyFiles { .. }
             | Self::TooBig { .. }
@@ -117,6 +137,10 @@ impl MirrorFailure for ReadError {
     fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })
     }
+
+    fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Incomplete)
+    }
 }
 
 /// The id in libgit2's form.
@@ -134,49 +158,27 @@ pub(crate) fn tree_oid(id: Oid) -> Result<TreeOid, ReadError> {
     TreeOid::parse(id.to_string()).map_err(|error| ReadError::ObjectFormat(error.value))
 }
 
-pub(crate) fn find_commit<'r>(
-    repo: &'r Repository,
-    commit: &CommitOid,
-) -> Result<git2::Commit<'r>, ReadError> {
-    repo.find_commit(oid(commit.as_str())?)
-        .map_err(|source| match source.code() {
-            ErrorCode::NotFound => ReadError::NotFetched(commit.clone()),
-            _ => ReadError::Damaged {
-                what: format!("commit {commit}"),
-                source,
-            },
-        })
-}
-
-pub(crate) fn find_tree(repo: &Repository, tree: Oid) -> Result<Tree<'_>, ReadError> {
-    repo.find_tree(tree)
-        .map_err(ReadError::damaged(|| format!("tree {tree}")))
-}
-
-pub(crate) fn root_tree<'r>(repo: &'r Repository, commit: &CommitOid) -> Result<Tree<'r>, ReadError> {
-    find_tree(repo, find_commit(repo, commit)?.tree_id())
-}
-
-pub(crate) fn commit_info(repo: &Repository, commit: &CommitOid) -> Result<CommitInfo, ReadError> {
-    let commit = find_commit(repo, commit)?;
+pub(crate) fn commit_info(objects: &Objects<'_>, commit: &CommitOid) -> Result<CommitInfo, ReadError> {
+    let commit = objects.asked(commit)?;
     Ok(CommitInfo {
-        tree: tree_oid(commit.tree_id())?,
-        parents: commit.parent_ids().map(commit_oid).collect::<Result<_, _>>()?,
-        committed_at: commit.committer().when().seconds(),
+        tree: tree_oid(commit.tree)?,
+        parents: commit
+            .parents
+            .into_iter()
+            .map(commit_oid)
+            .collect::<Result<_, _>>()?,
+        committed_at: commit.when,
     })
 }
 
 pub(crate) fn is_descendant(
-    repo: &Repository,
+    objects: &Objects<'_>,
     commit: &CommitOid,
     of: &CommitOid,
 ) -> Result<bool, ReadError> {
-    let (commit, of) = (find_commit(repo, commit)?.id(), find_commit(repo, of)?.id());
-    if commit == of {
-        return Ok(true);
-    }
-    repo.graph_descendant_of(commit, of)
-        .map_err(ReadError::damaged(|| "the history"))
+    objects.asked(commit)?;
+    objects.asked(of)?;
+    history::is_descendant(objects, oid(commit.as_str())?, oid(of.as_str())?)
 }
 
 /// An entry of a tree: its raw mode and what it points to.
@@ -188,19 +190,23 @@ struct Found {
 
 /// Looks up paths of one commit. The trees on the way are read once, since many paths share their parents.
 struct Lookup<'r> {
-    repo: &'r Repository,
+    objects: &'r Objects<'r>,
     root: Oid,
     /// Directories that were read, by path; `None` where no directory stands.
     directories: BTreeMap<String, Option<Tree<'r>>>,
 }
 
 impl<'r> Lookup<'r> {
-    fn new(repo: &'r Repository, commit: &CommitOid) -> Result<Self, ReadError> {
-        let root = root_tree(repo, commit)?;
+    fn new(objects: &'r Objects<'r>, commit: &CommitOid) -> Result<Self, ReadError> {
+        Self::of(objects, objects.asked(commit)?.tree)
+    }
+
+    fn of(objects: &'r Objects<'r>, root: Oid) -> Result<Self, ReadError> {
+        let tree = objects.tree(root)?;
         Ok(Self {
-            repo,
-            root: root.id(),
-            directories: BTreeMap::from([(String::new(), Some(root))]),
+            objects,
+            root,
+            directories: BTreeMap::from([(String::new(), Some(tree))]),
         })
     }
 
@@ -213,7 +219,7 @@ impl<'r> Lookup<'r> {
         };
         if !self.directories.contains_key(parent.as_str()) {
             let tree = match self.find(&parent)? {
-                Some(found) if found.mode & KIND == DIRECTORY => Some(find_tree(self.repo, found.id)?),
+                Some(found) if found.mode & KIND == DIRECTORY => Some(self.objects.tree(found.id)?),
                 _ => None,
             };
             self.directories.insert(parent.as_str().to_owned(), tree);
@@ -245,64 +251,125 @@ impl<'r> Lookup<'r> {
             None if self.is_below_a_file(path)? => Ok(Entry::NotADirectory),
             None => Ok(Entry::Absent),
             Some(found) if found.mode & KIND == DIRECTORY => {
-                // A tree whose id is known but that is not there would break the step later, in the push.
-                find_tree(self.repo, found.id)?;
+                // A tree whose id is known but that is not there would break the step later, in the push. One that was left out of a
+                // partial mirror is at the remote, since its commit is.
+                if !self.objects.is_partial() {
+                    self.objects.tree(found.id)?;
+                }
                 Ok(Entry::Tree(tree_oid(found.id)?))
             }
             Some(_) => Ok(Entry::NotADirectory),
         }
     }
+
+    fn entries(&mut self, paths: &[PathInRepo]) -> Result<BTreeMap<PathInRepo, Entry>, ReadError> {
+        let found = Objects::each(paths, |path| {
+            Ok::<_, ReadError>((path.clone(), self.entry(path)?))
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    fn blob(&mut self, path: &PathInRepo, max_bytes: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(found) = self.find(path)? else {
+            return Ok(None);
+        };
+        let path = path.clone();
+        match found.mode & KIND {
+            REGULAR => small_blob(self.objects, found.id, &path, max_bytes).map(Some),
+            SYMLINK => Err(ReadError::Symlink { path }),
+            DIRECTORY => Err(ReadError::NotAFile {
+                path,
+                kind: "a directory",
+            }),
+            _ => Err(ReadError::NotAFile {
+                path,
+                kind: "a submodule",
+            }),
+        }
+    }
 }
 
 pub(crate) fn entries(
-    repo: &Repository,
+    objects: &Objects<'_>,
     commit: &CommitOid,
     paths: &[PathInRepo],
 ) -> Result<BTreeMap<PathInRepo, Entry>, ReadError> {
-    let mut lookup = Lookup::new(repo, commit)?;
-    paths
-        .iter()
-        .map(|path| Ok((path.clone(), lookup.entry(path)?)))
-        .collect()
+    Lookup::new(objects, commit)?.entries(paths)
 }
 
-pub(crate) fn entry(repo: &Repository, commit: &CommitOid, path: &PathInRepo) -> Result<Entry, ReadError> {
-    Lookup::new(repo, commit)?.entry(path)
+/// Notes what is missing of the trees at `paths`, down to the last one below them.
+pub(crate) fn whole(
+    objects: &Objects<'_>,
+    commit: &CommitOid,
+    paths: &[PathInRepo],
+) -> Result<(), ReadError> {
+    let mut lookup = Lookup::new(objects, commit)?;
+    Objects::each(paths, |path| match lookup.find(path)? {
+        Some(found) if found.mode & KIND == DIRECTORY => objects.need_whole(found.id),
+        _ => Ok(()),
+    })
+    .map(drop)
+}
+
+/// What stood at `paths` in `from` and in the commits before it by first parents, for as long as they come after `until`: at most `most` of them.
+pub(crate) fn entries_back(
+    objects: &Objects<'_>,
+    from: &CommitOid,
+    until: &CommitOid,
+    most: usize,
+    paths: &[PathInRepo],
+) -> Result<Line, ReadError> {
+    objects.asked(from)?;
+    objects.asked(until)?;
+    let line = history::line(objects, oid(from.as_str())?, oid(until.as_str())?, most)?;
+    Objects::each(line, |(id, commit)| {
+        let entries = Lookup::of(objects, commit.tree)?.entries(paths)?;
+        Ok((commit_oid(id)?, entries))
+    })
+}
+
+pub(crate) fn entry(
+    objects: &Objects<'_>,
+    commit: &CommitOid,
+    path: &PathInRepo,
+) -> Result<Entry, ReadError> {
+    Lookup::new(objects, commit)?.entry(path)
 }
 
 pub(crate) fn blob(
-    repo: &Repository,
+    objects: &Objects<'_>,
     commit: &CommitOid,
     path: &PathInRepo,
     max_bytes: u64,
 ) -> Result<Option<Vec<u8>>, ReadError> {
-    let Some(found) = Lookup::new(repo, commit)?.find(path)? else {
-        return Ok(None);
-    };
-    let path = path.clone();
-    match found.mode & KIND {
-        REGULAR => small_blob(repo, found.id, &path, max_bytes).map(Some),
-        SYMLINK => Err(ReadError::Symlink { path }),
-        DIRECTORY => Err(ReadError::NotAFile {
-            path,
-            kind: "a directory",
-        }),
-        _ => Err(ReadError::NotAFile {
-            path,
-            kind: "a submodule",
-        }),
-    }
+    Lookup::new(objects, commit)?.blob(path, max_bytes)
+}
+
+/// As [`blob`], for many paths. What is about one file is said of that file.
+pub(crate) fn blobs(
+    objects: &Objects<'_>,
+    commit: &CommitOid,
+    paths: &[PathInRepo],
+    max_bytes: u64,
+) -> Result<Blobs, ReadError> {
+    let mut lookup = Lookup::new(objects, commit)?;
+    let read = Objects::each(paths, |path| match lookup.blob(path, max_bytes) {
+        Err(error) if !error.is_about_the_file() => Err(error),
+        read => Ok((path.clone(), read)),
+    })?;
+    Ok(read.into_iter().collect())
 }
 
 /// Reads a blob whose size was looked at first.
 pub(crate) fn small_blob(
-    repo: &Repository,
+    objects: &Objects<'_>,
     id: Oid,
     path: &PathInRepo,
     max_bytes: u64,
 ) -> Result<Vec<u8>, ReadError> {
     let what = || format!("blob {id} of {path}");
-    let odb = repo.odb().map_err(ReadError::damaged(what))?;
+    objects.need(id)?;
+    let odb = &objects.odb;
     let (size, kind) = odb.read_header(id).map_err(ReadError::damaged(what))?;
     let size = u64::try_from(size).unwrap_or(u64::MAX);
     if size > max_bytes {

@@ -1,12 +1,12 @@
-//! Why a conversation with a remote failed, read from what git said.
+//! Why a conversation with a remote failed.
 
 use std::time::Duration;
 
 use lockflight_promotion::ErrorClass;
 
-/// A `git` child that talked to a remote, or to nothing, without success.
+/// A conversation with a remote that had no success: by git's protocol over HTTP, or by a `git` child.
 ///
-/// `detail` is what git said, cut short, without control characters and without the credentials.
+/// `detail` is what the server or git said, cut short, without control characters and without the credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The program could not be started.
@@ -62,8 +62,8 @@ pub enum TransportError {
         /// What git said.
         detail: String,
     },
-    /// The child took too long and was killed with all that it had started.
-    #[error("git took longer than {after:?} and was stopped")]
+    /// It took too long, or nothing came for too long. A child was killed with all that it had started.
+    #[error("nothing came of it within {after:?}, so it was given up")]
     TimedOut {
         /// The limit.
         after: Duration,
@@ -92,6 +92,56 @@ pub enum TransportError {
         /// What git said.
         detail: String,
     },
+    /// The server asks to be left alone for a while: 429, or 403 or 503 with a `Retry-After`.
+    #[error("the server limits how often it is asked; it is asked again in {after:?}: {detail}")]
+    RateLimited {
+        /// How long: as the server said, or a minute when it did not; an hour at most.
+        after: Duration,
+        /// What the server said.
+        detail: String,
+    },
+    /// The server does not speak version 2 of git's protocol, or the remote is a path.
+    #[error("the server does not speak version 2 of git's protocol")]
+    NoVersion2,
+    /// The server cannot leave out files and trees (`uploadpack.allowFilter`).
+    #[error("the server does not support partial clones (uploadpack.allowFilter)")]
+    NoFilter,
+    /// The server has not what was asked for by its id.
+    #[error("the server does not have an object that was asked for: {detail}")]
+    NoSuchObject {
+        /// What the server said.
+        detail: String,
+    },
+    /// The server needs objects for a push that were not sent. No branch was moved.
+    #[error("the server lacks objects that the push builds on: {detail}")]
+    LacksObjects {
+        /// What the server said.
+        detail: String,
+    },
+    /// The server's answer is not what git's protocol has here: a page of a proxy, a broken pack.
+    #[error("the server's answer is not git's protocol, or is damaged: {detail}")]
+    BadAnswer {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The server sends more than is taken.
+    #[error(
+        "the server sends more than {most} {what}; the repository is too large, or the limit is too small"
+    )]
+    TooLarge {
+        /// What there is too much of, and its unit.
+        what: &'static str,
+        /// The limit.
+        most: u64,
+    },
+    /// No root certificates, so that no server can be trusted.
+    #[error(
+        "the system's root certificates cannot be read; install them (on Debian: apt-get install ca-certificates): {detail}"
+    )]
+    NoRootCertificates {
+        /// What was said.
+        detail: String,
+    },
     /// Anything else.
     #[error("git failed ({status}): {detail}")]
     Other {
@@ -112,7 +162,9 @@ impl TransportError {
             | Self::NotFound { .. }
             | Self::Address(_)
             | Self::ObjectFormat { .. }
-            | Self::Malformed { .. } => ErrorClass::User,
+            | Self::Malformed { .. }
+            | Self::TooLarge { .. } => ErrorClass::User,
+            Self::RateLimited { after, .. } => ErrorClass::RetryAfter(*after),
             Self::Spawn(_)
             | Self::Pipe(_)
             | Self::Redirected { .. }
@@ -121,6 +173,13 @@ impl TransportError {
             | Self::TimedOut { .. }
             | Self::DiskFull { .. }
             | Self::MirrorDamaged { .. }
+            | Self::NoVersion2
+            | Self::NoFilter
+            // A replica of the server may lag behind.
+            | Self::NoSuchObject { .. }
+            | Self::LacksObjects { .. }
+            | Self::BadAnswer { .. }
+            | Self::NoRootCertificates { .. }
             | Self::Other { .. } => ErrorClass::Retry,
         }
     }
@@ -138,7 +197,7 @@ impl TransportError {
             .to_lowercase();
         let says = |texts: &[&str]| texts.iter().any(|text| own.contains(text));
         let detail = excerpt(stderr);
-        if says(&["no space left on device", "disk quota exceeded"]) {
+        if says(&["no space left on device", "disk quota exceeded", "file too large"]) {
             Self::DiskFull { detail }
         } else if says(&["mismatched algorithms", "object-format"]) {
             Self::ObjectFormat { detail }

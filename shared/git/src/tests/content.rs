@@ -1,8 +1,9 @@
 use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{CommitOid, ErrorClass, TreeOid};
 
-use super::{nested, path, spec};
+use super::{differing, nested, path, spec};
 use crate::inspect::{LIMITS, Limits, inspect_within};
+use crate::objects::Objects;
 use crate::testing::{Edit, Upstream, branch};
 use crate::{InspectError, Mirror, ReadError};
 
@@ -114,7 +115,10 @@ async fn a_parent_with_more_entries_than_an_api_lists_is_read_whole() {
             ))
             .await
             .unwrap();
-        assert_eq!(changed.paths, ["dst/c00000/f", "dst/new/f"]);
+        assert_eq!(
+            differing(&mirror, &commit, &changed.oid).await,
+            ["dst/c00000/f", "dst/new/f"]
+        );
     }
 }
 
@@ -255,7 +259,10 @@ async fn a_name_that_is_not_utf8_may_travel() {
         .commit(spec(&commit, &[("dst/c", Some(&tree))]))
         .await
         .unwrap();
-    assert_eq!(made.paths, ["dst/c/caf\u{fffd}"]);
+    assert_eq!(
+        differing(&mirror, &commit, &made.oid).await,
+        ["dst/c/caf\u{fffd}"]
+    );
 }
 
 /// What inspecting a component that is a tree of `nested` says, within `limits`.
@@ -276,7 +283,7 @@ fn inspect_nested(leaf: &str, levels: usize, width: usize, limits: Limits) -> Re
     let commit = upstream.commit_tree(&[], "nested", &root);
     let sync = [(path("src/c"), Some(upstream.tree(&commit, "src/c")))];
     let repo = git2::Repository::open(upstream.path()).unwrap();
-    inspect_within(&repo, &commit, &sync, limits)
+    inspect_within(&Objects::complete(&repo).unwrap(), &commit, &sync, limits)
 }
 
 #[test]

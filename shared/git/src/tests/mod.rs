@@ -11,8 +11,18 @@ mod secrets;
 
 use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
 
+use crate::changed::changed_between;
 use crate::testing::{Upstream, WHEN};
-use crate::{CommitSpec, Identity};
+use crate::{CommitSpec, Identity, Mirror};
+
+/// The files that differ between two commits of a mirror.
+async fn differing(mirror: &Mirror, base: &CommitOid, head: &CommitOid) -> Vec<String> {
+    let (base, head) = (base.clone(), head.clone());
+    let paths = mirror
+        .read(move |objects| changed_between(objects, &base, &head))
+        .await;
+    paths.unwrap().into_iter().collect()
+}
 
 fn path(path: &str) -> PathInRepo {
     PathInRepo::parse(path).unwrap()

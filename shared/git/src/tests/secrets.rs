@@ -1,4 +1,5 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockflight_promotion::ErrorClass;
@@ -8,7 +9,8 @@ use tokio::net::TcpListener;
 
 use super::fetch::script;
 use crate::testing::{REPO, Upstream, branch};
-use crate::{Credentials, FetchError, Mirror, Mirrors, PlainHttp, Remote, TransportError};
+use crate::transport::Transport;
+use crate::{Credentials, Mirrors, PlainHttp, Remote, TransportError};
 
 const TOKEN: &str = "ghs_c4n4ry+t0ken/x";
 
@@ -32,15 +34,52 @@ async fn server(answer: String) -> (String, tokio::sync::mpsc::UnboundedReceiver
     (format!("http://{address}/owner/name.git"), received)
 }
 
-fn mirror(upstream: &Upstream, git: &Path, url: String) -> Mirror {
-    let mut config = upstream.mirrors_config();
-    config.git = git.to_owned();
-    config.plain_http = PlainHttp::Loopback;
-    config.timeout = Duration::from_secs(30);
-    let credentials = Some(Credentials::token(SecretString::from(TOKEN)));
-    Mirrors::new(config)
-        .unwrap()
-        .open(REPO, Remote { url, credentials })
+/// The spawned git alone, which remotes that do not speak version 2 of git's protocol are left to.
+struct Spawned {
+    transport: Transport,
+    dir: PathBuf,
+    _mirrors: Mirrors,
+}
+
+impl Spawned {
+    fn new(upstream: &Upstream, git: &Path) -> Self {
+        let mut config = upstream.mirrors_config();
+        config.git = git.to_owned();
+        config.plain_http = PlainHttp::Loopback;
+        config.timeout = Duration::from_secs(30);
+        let (root, home) = (config.root.clone(), config.root.join("home"));
+        let transport = Transport::new(&config, root.clone(), home);
+        let mirrors = Mirrors::new(config).unwrap();
+        let dir = root.join(format!("{REPO}.git"));
+        git2::Repository::init_bare(&dir).unwrap();
+        Self {
+            transport,
+            dir,
+            _mirrors: mirrors,
+        }
+    }
+
+    async fn list(&self, remote: &Remote) -> Result<(), TransportError> {
+        let main = branch("main");
+        self.transport
+            .list(remote, std::slice::from_ref(&main))
+            .await
+            .map(drop)
+    }
+
+    async fn fetch(&self, remote: &Remote) -> Result<(), TransportError> {
+        let main = branch("main");
+        let fetched = self
+            .transport
+            .fetch(&self.dir, remote, &main, "refs/lockflight/x");
+        fetched.await.map(drop)
+    }
+}
+
+/// A remote with that token.
+fn with_token(url: String, token: &str) -> Remote {
+    let credentials = Some(Credentials::token(SecretString::from(token)));
+    Remote { url, credentials }
 }
 
 /// All texts of an error and its sources, and its debug form.
@@ -52,6 +91,14 @@ fn texts(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+/// What a token looks like in a header.
+fn basic_of(token: &str) -> String {
+    base64::Engine::encode(
+        &base64::engine::general_purpose::STANDARD,
+        format!("x-access-token:{token}"),
+    )
 }
 
 fn assert_no_secret(text: &str) {
@@ -70,32 +117,33 @@ async fn the_token_is_in_no_argument_and_no_error() {
     let wrapper = script(
         seen.path(),
         &format!(
-            "tr '\\0' '\\n' < /proc/$$/cmdline >> {dir}/argv; env > {dir}/environment; env >&2; exec git \"$@\"",
+            "tr '\\0' '\\n' < /proc/$$/cmdline >> {dir}/argv; env >> {dir}/environment; env >&2; \
+             [ \"$1\" = --version ] || cat /proc/self/fd/3 >&2; exec git \"$@\"",
             dir = seen.path().display()
         ),
     );
     let (url, mut requests) =
         server("HTTP/1.1 401 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into()).await;
-    let mirror = mirror(&upstream, &wrapper, url);
-    let error = mirror.fetch_branch(&branch("main")).await.unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            FetchError::Transport {
-                source: TransportError::AuthenticationFailed { .. },
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    assert_no_secret(&texts(&error));
-    assert_no_secret(&format!("{mirror:?}"));
-    let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
-    assert_no_secret(&texts(&error));
+    let (spawned, remote) = (Spawned::new(&upstream, &wrapper), with_token(url, TOKEN));
+    for answer in [spawned.fetch(&remote).await, spawned.list(&remote).await] {
+        let error = answer.unwrap_err();
+        assert!(
+            matches!(&error, TransportError::AuthenticationFailed { .. }),
+            "{error:?}"
+        );
+        assert_no_secret(&texts(&error));
+    }
+    assert_no_secret(&format!("{remote:?} {:?}", spawned.transport));
 
     let argv = std::fs::read_to_string(seen.path().join("argv")).unwrap();
     assert!(argv.contains("fetch") && argv.contains("ls-remote"), "{argv}");
     assert_no_secret(&argv);
+    let environment = std::fs::read_to_string(seen.path().join("environment")).unwrap();
+    assert!(
+        environment.contains("GIT_CONFIG_GLOBAL=/proc/self/fd/3"),
+        "{environment}"
+    );
+    assert_no_secret(&environment);
     let request = requests.recv().await.unwrap().to_lowercase();
     let encoded = base64::Engine::encode(
         &base64::engine::general_purpose::STANDARD,
@@ -106,11 +154,107 @@ async fn the_token_is_in_no_argument_and_no_error() {
         "{request}"
     );
     // Nothing of it is left on disk.
-    for entry in std::fs::read_dir(upstream.mirrors_config().root.join(format!("{REPO}.git"))).unwrap() {
+    for entry in std::fs::read_dir(&spawned.dir).unwrap() {
         let entry = entry.unwrap().path();
         if entry.is_file() {
             assert_no_secret(&String::from_utf8_lossy(&std::fs::read(entry).unwrap()));
         }
+    }
+}
+
+/// Children of three remotes are started side by side, over and over: each may see its own token, and none sees another's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_is_seen_by_its_own_child_alone() {
+    const ROUNDS: usize = 12;
+    let upstream = Upstream::new();
+    let seen = tempfile::tempdir().unwrap();
+    // Writes down every file in memory that it has open, and every setting that git reads, under the address that it was to talk to.
+    let wrapper = script(
+        seen.path(),
+        &format!(
+            "[ \"$1\" = --version ] && exec git --version; \
+             for last in \"$@\"; do case $last in http*|/*) url=$last;; esac; done; \
+             out={dir}/seen-$$-$(basename $url); ls -l /proc/self/fd > $out.fds; \
+             for fd in /proc/self/fd/*; do case $(readlink $fd) in *memfd*) cat $fd >> $out;; esac; done; \
+             git config --list >> $out; exit 1",
+            dir = seen.path().display()
+        ),
+    );
+    let spawned = Arc::new(Spawned::new(&upstream, &wrapper));
+    let remotes = [
+        with_token("http://127.0.0.1:9/one".into(), "first-t0ken"),
+        with_token("http://127.0.0.1:9/two".into(), "second-t0ken"),
+        upstream.remote(),
+    ];
+    let mut children = tokio::task::JoinSet::new();
+    for _ in 0..ROUNDS {
+        for remote in remotes.clone() {
+            let spawned = Arc::clone(&spawned);
+            children.spawn(async move { spawned.list(&remote).await.is_err() });
+        }
+    }
+    assert!(children.join_all().await.into_iter().all(|failed| failed));
+
+    let (first, second) = (basic_of("first-t0ken"), basic_of("second-t0ken"));
+    let mut looked = 0;
+    for entry in std::fs::read_dir(seen.path()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        if !name.starts_with("seen-") {
+            continue;
+        }
+        let is = |end: &str| name.contains(end);
+        if is(".fds") {
+            // Input, outputs, its own listing, and at most one secret.
+            let secrets = text.matches("memfd:").count();
+            assert_eq!(secrets, usize::from(is("-one") || is("-two")), "{name}: {text}");
+            continue;
+        }
+        looked += 1;
+        assert_eq!(text.contains(&first), is("-one"), "{name}: {text}");
+        assert_eq!(text.contains(&second), is("-two"), "{name}: {text}");
+    }
+    assert_eq!(looked, 3 * ROUNDS);
+}
+
+#[tokio::test]
+async fn an_address_is_never_an_option() {
+    let upstream = Upstream::new();
+    let mut config = upstream.mirrors_config();
+    config.plain_http = PlainHttp::Loopback;
+    let mirrors = Mirrors::new(config).unwrap();
+    for url in [
+        "--upload-pack=touch pwned",
+        "-oProxyCommand=x",
+        "ext::sh -c true",
+        "ssh://-oProxyCommand=x/y",
+        "git@host:a/b",
+        "fd::3",
+        "http://user:password@127.0.0.1/a",
+        "https://",
+        "/a\nb",
+        "relative/path",
+    ] {
+        let remote = Remote {
+            url: url.into(),
+            credentials: None,
+        };
+        let mirror = mirrors.open(REPO, remote);
+        let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+        assert!(matches!(error, TransportError::Address(_)), "{url}: {error:?}");
+        assert_eq!(error.class(), ErrorClass::User, "{url}");
+    }
+    for name in [
+        "-x",
+        "--all",
+        "a..b",
+        "a b",
+        "refs/heads/../x",
+        "a\u{7f}",
+        "@{-1}",
+    ] {
+        assert!(lockflight_promotion::BranchName::parse(name).is_err(), "{name}");
     }
 }
 
@@ -151,6 +295,10 @@ async fn a_child_has_a_fixed_environment_and_reads_no_configuration() {
         "core.hookspath=/dev/null",
         "transfer.fsckobjects=true",
         "gc.auto=0",
+        "core.protecthfs=true",
+        "core.protectntfs=true",
+        "transfer.credentialsinurl=die",
+        "credential.helper=",
     ] {
         assert!(settings.contains(setting), "{setting} in {settings}");
     }
@@ -180,8 +328,8 @@ async fn answers_of_a_server_are_told_apart() {
             "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         ))
         .await;
-        let mirror = mirror(&upstream, Path::new("git"), url);
-        let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+        let spawned = Spawned::new(&upstream, Path::new("git"));
+        let error = spawned.list(&with_token(url, TOKEN)).await.unwrap_err();
         assert!(is(&error), "{status}: {error:?}");
     }
     // Nobody listens.
@@ -192,12 +340,9 @@ async fn answers_of_a_server_are_told_apart() {
         .local_addr()
         .unwrap()
         .port();
-    let mirror = mirror(
-        &upstream,
-        Path::new("git"),
-        format!("http://127.0.0.1:{port}/a/b"),
-    );
-    let error = mirror.remote_branch(&branch("main")).await.unwrap_err();
+    let spawned = Spawned::new(&upstream, Path::new("git"));
+    let remote = with_token(format!("http://127.0.0.1:{port}/a/b"), TOKEN);
+    let error = spawned.list(&remote).await.unwrap_err();
     assert!(matches!(error, TransportError::Network { .. }), "{error:?}");
 }
 
@@ -217,9 +362,9 @@ async fn a_redirect_is_not_followed_and_takes_the_token_nowhere() {
              Content-Length: 0\r\nConnection: close\r\n\r\n"
         ))
         .await;
-        let mirror = mirror(&upstream, Path::new("git"), url);
-        let fetched = mirror.fetch_branch(&branch("main")).await;
-        let listed = mirror.remote_branch(&branch("main")).await;
+        let (spawned, remote) = (Spawned::new(&upstream, Path::new("git")), with_token(url, TOKEN));
+        let fetched = spawned.fetch(&remote).await;
+        let listed = spawned.list(&remote).await;
 
         // Both conversations are over, so what was sent has arrived.
         assert!(
@@ -230,10 +375,7 @@ async fn a_redirect_is_not_followed_and_takes_the_token_nowhere() {
                 .contains("authorization: basic")
         );
         assert_eq!(stolen.try_recv().ok(), None, "{status}");
-        let Err(FetchError::Transport { source, .. }) = fetched else {
-            panic!("{status}: {fetched:?}");
-        };
-        for error in [source, listed.unwrap_err()] {
+        for error in [fetched.unwrap_err(), listed.unwrap_err()] {
             assert!(matches!(error, TransportError::Redirected { .. }), "{error:?}");
             assert_eq!(error.class(), ErrorClass::Retry);
             assert!(error.to_string().contains("renamed"), "{error}");
@@ -252,9 +394,7 @@ async fn git_speaks_the_protocol_of_the_address_and_no_other() {
     ] {
         let upstream = Upstream::new();
         let seen = tempfile::tempdir().unwrap();
-        let mut config = upstream.mirrors_config();
-        config.plain_http = PlainHttp::Anywhere;
-        config.git = script(
+        let git = script(
             seen.path(),
             &format!(
                 "[ \"$1\" = --version ] && exec git --version; git config --list > {}/config; exit 1",
@@ -265,8 +405,7 @@ async fn git_speaks_the_protocol_of_the_address_and_no_other() {
             url: url.into(),
             credentials: None,
         };
-        let mirror = Mirrors::new(config).unwrap().open(REPO, remote);
-        assert!(mirror.remote_branch(&branch("main")).await.is_err());
+        assert!(Spawned::new(&upstream, &git).list(&remote).await.is_err());
         let settings = std::fs::read_to_string(seen.path().join("config")).unwrap();
         for protocol in all {
             let allowed = if protocol == spoken { "always" } else { "never" };
