@@ -18,9 +18,10 @@ pub(crate) fn options(uri: &str) -> AmqpOptions {
         ladder: [50, 200, 1_000].map(Duration::from_millis).to_vec(),
         max_attempts: 3,
         backoff: Schedule {
-            initial: Duration::from_millis(100),
+            // Long enough to be seen while it lasts, on a machine that is busy.
+            initial: Duration::from_secs(1),
             factor: 2.0,
-            max: Duration::from_millis(400),
+            max: Duration::from_secs(2),
             jitter: 0.0,
         },
         visibility: Duration::from_secs(3),

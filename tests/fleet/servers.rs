@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use lockflight_tests::servers::{PATIENCE, RabbitMq, Redis, RedisSetup, TcpProxy};
+use lockflight_tests::servers::{PATIENCE, RabbitMq, Redis, RedisSetup, SETTLING, TcpProxy};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -42,11 +42,16 @@ async fn a_broker_that_was_killed_has_its_queues_when_it_is_back() {
     );
     let declare = "rabbit_amqqueue:declare(rabbit_misc:r(<<\"/\">>, queue, <<\"kept\">>), true, false, [], none, <<\"guest\">>), ok.";
     broker.ctl(&["eval", declare]).await;
+    tokio::time::sleep(SETTLING).await;
     broker.kill().await;
     assert!(!is_open(broker.port()).await);
     broker.restart().await;
-    let queues = broker.ctl(&["list_queues", "--no-table-headers", "name"]).await;
-    assert_eq!(queues.trim(), "kept");
+    // It answers a little before it has found all that it had.
+    until("the queue is back", async || {
+        let queues = broker.ctl(&["list_queues", "--no-table-headers", "name"]).await;
+        queues.trim() == "kept"
+    })
+    .await;
     broker.stop().await;
     broker.restart().await;
 }

@@ -222,6 +222,10 @@ impl Delivery for SimDelivery {
         self.envelope.attempt
     }
 
+    fn failures(&self) -> u32 {
+        self.hand.sim.world().failures(self.seq)
+    }
+
     async fn ack(self, follow: Vec<Envelope>) -> Result<Settled, SettleError> {
         self.finish("acks", follow, Verdict::Done).await
     }

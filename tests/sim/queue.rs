@@ -276,6 +276,11 @@ impl World {
         taken
     }
 
+    /// How often the work on a message has failed.
+    pub(crate) fn failures(&self, seq: u64) -> u32 {
+        self.messages.all.get(&seq).map_or(0, |message| message.failed)
+    }
+
     pub(crate) fn is_out(&self, seq: u64, receipt: u64) -> bool {
         self.messages
             .all

@@ -145,7 +145,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Handler for Executor<L, F, G> {
     async fn handle(
         &self,
         envelope: &Envelope,
-        attempt: u32,
+        failures: u32,
         prepared: Self::Prepared,
     ) -> Result<Done, Failure> {
         match (&envelope.body, prepared.0) {
@@ -153,7 +153,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Handler for Executor<L, F, G> {
                 self.promote(envelope, step, *promotion).await
             }
             (Body::Merge(merge), Stage::Merge) => self.merge(envelope, merge).await,
-            (Body::Report(report), Stage::Report(head)) => self.report(envelope, report, attempt, head).await,
+            (Body::Report(report), Stage::Report(head)) => {
+                self.report(envelope, report, failures, head).await
+            }
             _ => Err(Failure::new(
                 ErrorClass::Bug,
                 "a message was prepared as if it were another",
@@ -161,12 +163,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Handler for Executor<L, F, G> {
         }
     }
 
-    /// A step that is not tried again is told on the pull request that caused it.
+    /// A step that is not tried again is told on the pull request that caused it; so is how the steps of a plan
+    /// are when nobody waits for them any more.
     fn given_up(&self, envelope: &Envelope, reason: &str) -> Vec<Envelope> {
         let promote = match &envelope.body {
             Body::Promote(promote) => promote,
             Body::Merge(merge) => &merge.promote,
-            Body::Delivery(_) | Body::Report(_) | Body::Outcome(_) => return Vec::new(),
+            Body::Report(report) => {
+                return report::last_look(envelope, report).into_iter().collect();
+            }
+            Body::Delivery(_) | Body::Outcome(_) => return Vec::new(),
         };
         let remedy =
             "mend what it names, then press Redeliver on the webhook delivery of this pull request's merge";

@@ -6,11 +6,11 @@ use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{PullRequest, PullRequestState, Status, StatusState};
 use lockflight_git::port::{MirrorPort as _, MirrorsPort};
 use lockflight_promotion::change::Change;
-use lockflight_promotion::message::{Envelope, Outcome, Report, ReportV1};
+use lockflight_promotion::message::{Body, Envelope, Outcome, Report, ReportV1};
 use lockflight_promotion::plan::Step;
 use lockflight_promotion::text::comment::{self, CommentKind};
 use lockflight_promotion::text::status;
-use lockflight_promotion::{CommitOid, ErrorClass, Login, PrNumber};
+use lockflight_promotion::{CommitOid, ErrorClass, Login, MessageId, PrNumber};
 
 use crate::assess::{Assessment, assess};
 use crate::promote::is_of;
@@ -21,7 +21,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         &self,
         envelope: &Envelope,
         report: &ReportV1,
-        attempt: u32,
+        failures: u32,
         head: Option<CommitOid>,
     ) -> Result<Done, Failure> {
         let change = &report.change;
@@ -45,10 +45,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 said = Some((kind, comment));
                 (StatusState::Failure, summary.clone())
             }
-            Report::Steps { steps, .. } => match self.progress(&client, change, steps, head).await? {
+            Report::Steps { steps, last, .. } => match self.progress(&client, change, steps, head).await? {
                 Progress::Settled(sentence) => (StatusState::Success, sentence),
                 Progress::Stopped => return Ok(Done::Ack(Vec::new())),
-                Progress::Missing(missing) if attempt + 1 < self.config.max_attempts => {
+                Progress::Missing(missing) if !last && failures + 1 < self.config.max_attempts => {
                     let reason = format!("{missing} of {} steps have no pull request yet", steps.len());
                     return Err(Failure::new(ErrorClass::Retry, reason));
                 }
@@ -188,6 +188,29 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         failpoint::reached("executor.commented");
         Ok(())
     }
+}
+
+/// The last look at the steps of a plan whose report is given up: it tells how they are then, whatever that is. None if the report was of
+/// something else, or was that look.
+pub(crate) fn last_look(cause: &Envelope, report: &ReportV1) -> Option<Envelope> {
+    let Report::Steps {
+        plan,
+        steps,
+        last: false,
+    } = &report.report
+    else {
+        return None;
+    };
+    let report = ReportV1 {
+        change: report.change.clone(),
+        report: Report::Steps {
+            plan: plan.clone(),
+            steps: steps.clone(),
+            last: true,
+        },
+    };
+    let id = MessageId::of(&["last-look", cause.id.as_str()]);
+    Some(cause.follow(id, Body::Report(Box::new(report))))
 }
 
 /// Checks that the lock is still held: what was looked at under a lock that is gone may have changed.

@@ -53,6 +53,7 @@ pub(crate) fn messages(cause: &Envelope, change: &Change, plan: Plan) -> Vec<Env
         Report::Steps {
             plan: plan.id,
             steps: plan.steps,
+            last: false,
         },
     ));
     messages

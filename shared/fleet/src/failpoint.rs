@@ -11,18 +11,41 @@
 pub fn reached(name: &'static str) {
     #[cfg(feature = "failpoints")]
     {
-        static ARMED: std::sync::Once = std::sync::Once::new();
-        ARMED.call_once(|| {
-            if std::env::var_os("FAILPOINTS").is_some() {
-                // Dropping it would disarm the points.
-                std::mem::forget(fail::FailScenario::setup());
-            }
-        });
+        arm();
         fail::fail_point!(name, |_| std::process::abort());
     }
     #[cfg(not(feature = "failpoints"))]
     {
         _ = name;
+    }
+}
+
+#[cfg(feature = "failpoints")]
+fn arm() {
+    static ARMED: std::sync::Once = std::sync::Once::new();
+    ARMED.call_once(|| {
+        if std::env::var_os("FAILPOINTS").is_some() {
+            // Dropping it would disarm the points.
+            std::mem::forget(fail::FailScenario::setup());
+        }
+    });
+}
+
+/// Whether a test has this process be of an older version, which does not know a kind of message: `wire.unknown=return(step.promote)`
+/// names it by the beginning of its routing key.
+#[inline]
+pub(crate) fn is_unknown(routing_key: impl FnOnce() -> String) -> bool {
+    #[cfg(feature = "failpoints")]
+    {
+        arm();
+        fail::fail_point!("wire.unknown", |kind| kind
+            .is_some_and(|kind| routing_key().starts_with(&kind)));
+        false
+    }
+    #[cfg(not(feature = "failpoints"))]
+    {
+        drop(routing_key);
+        false
     }
 }
 

@@ -29,7 +29,7 @@ pub use error::BackendError;
 pub use journal::{Journal, JournalError, Offset, Recorded};
 pub use lock::{LockError, LockGuard, RepoLock};
 pub use measure::observe_depths;
-pub use member::{InvalidMemberId, MemberId, Membership, Role};
+pub use member::{InvalidMemberId, InvalidSeat, MemberId, Membership, Role, Seat};
 pub use queue::{
     Delivery, Depth, InspectError, Parked, ParkedId, PublishError, Queue, ReceiveError, Retried, SettleError,
     Settled, Work,

@@ -106,6 +106,20 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// # Errors
     /// When the queue can't be written.
     fn release(&self, id: &ParkedId) -> impl Future<Output = Result<bool, InspectError>> + Send;
+
+    /// The same for many. Answers for each of them, in their order. A queue that has to look through all that is parked does so once.
+    ///
+    /// # Errors
+    /// When the queue can't be written. Some may have been released by then.
+    fn release_each(&self, ids: &[ParkedId]) -> impl Future<Output = Result<Vec<bool>, InspectError>> + Send {
+        async move {
+            let mut released = Vec::with_capacity(ids.len());
+            for id in ids {
+                released.push(self.release(id).await?);
+            }
+            Ok(released)
+        }
+    }
 }
 
 /// A message that was handed out. It is settled once, by a method that consumes it; each can also publish what follows from
@@ -123,6 +137,10 @@ pub trait Delivery: Send + Sync + Sized + 'static {
 
     /// How often it was handed out before and came back counted: 0 at first.
     fn attempt(&self) -> u32;
+
+    /// How often its work failed before ([`Delivery::retry`]): 0 at first. That it was handed out and nothing was heard of it is not counted,
+    /// since that is seldom its own fault.
+    fn failures(&self) -> u32;
 
     /// The work is done.
     ///

@@ -95,11 +95,11 @@ pub trait Handler: Send + Sync + 'static {
         batch: &[&Envelope],
     ) -> impl Future<Output = Vec<Result<Self::Prepared, Failure>>> + Send;
 
-    /// Handles one message. `attempt` is 0 the first time.
+    /// Handles one message. `failures` is how often that failed before, as [`Delivery::failures`] counts.
     fn handle(
         &self,
         envelope: &Envelope,
-        attempt: u32,
+        failures: u32,
         prepared: Self::Prepared,
     ) -> impl Future<Output = Result<Done, Failure>> + Send;
 
@@ -277,7 +277,7 @@ async fn handle_one<D: Delivery, H: Handler>(
     let handled = match prepared {
         Err(failure) => Err(failure),
         Ok(prepared) => {
-            let work = handler.handle(delivery.envelope(), delivery.attempt(), prepared);
+            let work = handler.handle(delivery.envelope(), delivery.failures(), prepared);
             let kept = std::iter::once(&delivery).chain(waiting).collect();
             match keeper.within(work, kept).await {
                 Ok(handled) => handled,

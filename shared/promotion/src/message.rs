@@ -158,6 +158,9 @@ pub enum Report {
         plan: PlanId,
         /// Its steps.
         steps: Vec<Step>,
+        /// Whether there is no more waiting: a step without its pull request is then a failure.
+        #[serde(default, skip_serializing_if = "is_false")]
+        last: bool,
     },
     /// What would be done, had the policy not asked for a dry run.
     DryRun {
@@ -176,6 +179,11 @@ pub enum Report {
         /// The comment, in Markdown.
         comment: String,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Something that happened, for the journal and those who follow it.

@@ -229,3 +229,50 @@ async fn a_process_that_stops_gives_back_what_it_holds_in_order() {
     assert_eq!(seen, (1..10).map(|n| format!("s{n}")).collect::<Vec<_>>());
     two.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_on_its_way_elsewhere_when_its_partition_goes_is_there_once() {
+    let broker = RabbitMq::shared().await;
+    let options = options(&broker.uri());
+    declared(&options).await;
+    let proxy = TcpProxy::start(broker.port()).await;
+    let (one, ones) = taking(
+        &at(&options, &RabbitMq::uri_at(proxy.port())),
+        false,
+        Partitions::All,
+    );
+    let (two, twos) = taking(&options, false, some([]));
+    let steps: Vec<_> = (0..30).map(|repo| step(repo, &format!("s{repo}"))).collect();
+    two.publish(&steps).await.unwrap();
+    let mut held = Vec::new();
+    while held.len() < steps.len() {
+        held.extend(
+            in_time("a step", one.receive(Work::Steps, 1))
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+    }
+    // All of them go back to the queue by themselves, which takes a while.
+    proxy.set_latency(Duration::from_millis(150));
+    drop(held);
+    ones.send_replace(some([]));
+    twos.send_replace(Partitions::All);
+    let mut seen = Vec::new();
+    while seen.len() < steps.len() {
+        for delivery in in_time("a step", two.receive(Work::Steps, 1))
+            .await
+            .unwrap()
+            .unwrap()
+        {
+            seen.push(delivery.envelope().id.to_string());
+            assert_eq!(delivery.ack(Vec::new()).await.unwrap(), Settled::Done);
+        }
+    }
+    let more = tokio::time::timeout(Duration::from_secs(2), two.receive(Work::Steps, 1)).await;
+    assert!(more.is_err(), "there is more: {more:?}");
+    let once: BTreeSet<_> = seen.iter().collect();
+    assert_eq!(once.len(), steps.len(), "some came twice: {seen:?}");
+    one.stop().await;
+    two.stop().await;
+}

@@ -1,8 +1,11 @@
 //! What the queue on RabbitMQ promises while something fails.
 
 mod broker;
+mod flood;
 mod handover;
+mod missing;
 mod network;
+mod poison;
 mod topology;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -20,7 +20,7 @@ use super::{in_time, until, until_ready};
 use crate::amqp::{declared, options, publishing, taking_all};
 
 /// After so many hand-outs beyond the first the broker gives up.
-const DELIVERY_LIMIT: u32 = 20;
+const DELIVERY_LIMIT: u32 = 1_000;
 
 /// Somebody on the broker who is not Lockflight.
 async fn somebody(broker: &RabbitMq) -> (Connection, Channel) {
@@ -56,7 +56,7 @@ async fn nothing_is_confirmed_that_goes_nowhere() {
         format!("{}.work", options.prefix),
     );
 
-    // The way from the events to the work. The journal still takes what is published, so that this is no return: the fleet finds it out
+    // The way from the events to the work. The journal still takes what is published, so that this is no return: the publisher finds it out
     // by what only the work would refuse.
     let (source, target) = (events.as_str().into(), work.as_str().into());
     channel
@@ -69,6 +69,14 @@ async fn nothing_is_confirmed_that_goes_nowhere() {
         )
         .await
         .unwrap();
+    let error = in_time("an answer", fleet.publish(&[step(1, "nowhere")]))
+        .await
+        .unwrap_err();
+    let said = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        said.contains(&events) && said.contains("lockflight topology"),
+        "{said}"
+    );
     until_refused(&fleet).await;
     let (source, target) = (events.as_str().into(), work.as_str().into());
     channel

@@ -146,6 +146,7 @@ async fn a_report_after_the_steps_of_its_batch_costs_no_fetch_of_its_own() {
     batch.push(world.report(Report::Steps {
         plan: PlanId::parse("0".repeat(64)).unwrap(),
         steps: vec![world.step("e0"), world.step("e1")],
+        last: false,
     }));
     let done = world.run(&batch).await;
     assert_eq!(names(&done[1]), ["no_change"]);

@@ -1,8 +1,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lockflight_promotion::ErrorClass;
+use lockflight_forge::StatusState;
 use lockflight_promotion::message::{Envelope, Report};
+use lockflight_promotion::{ErrorClass, PlanId};
 
 use super::world::{World, names};
 
@@ -37,6 +38,64 @@ async fn a_comment_is_not_written_under_a_lease_that_is_over() {
     assert_eq!(done[0].as_ref().unwrap_err().class, ErrorClass::Retry);
     assert!(world.forge.state().comments.is_empty());
     assert!(world.forge.state().statuses.is_empty());
+}
+
+#[tokio::test]
+async fn a_report_waits_for_its_steps_as_often_as_it_may_fail_however_often_it_was_handed_out() {
+    let world = World::new();
+    let mut report = world.report(Report::Steps {
+        plan: PlanId::parse("0".repeat(64)).unwrap(),
+        steps: vec![world.step("lab")],
+        last: false,
+    });
+    report.attempt = 20;
+    for failures in 0..4 {
+        let failure = world.run_again(&report, failures).await.unwrap_err();
+        assert_eq!(failure.class, ErrorClass::Retry);
+        assert!(said(&world).is_empty());
+    }
+    let done = world.run_again(&report, 4).await;
+    assert_eq!(names(&done), ["reported"]);
+    assert_eq!(said(&world), [StatusState::Failure]);
+}
+
+/// The status of each commit that has one.
+fn said(world: &World) -> Vec<StatusState> {
+    world
+        .forge
+        .state()
+        .statuses
+        .values()
+        .map(|status| status.state)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_plan_whose_report_is_parked_is_looked_at_once_more_and_told_as_it_is() {
+    let world = World::new();
+    let report = world.report(Report::Steps {
+        plan: PlanId::parse("0".repeat(64)).unwrap(),
+        steps: vec![world.step("lab")],
+        last: false,
+    });
+    let done = world.run(std::slice::from_ref(&report)).await;
+    let failure = done[0].as_ref().unwrap_err();
+    assert_eq!(failure.class, ErrorClass::Retry);
+    assert_eq!(failure.reason, "1 of 1 steps have no pull request yet");
+    assert!(world.forge.state().statuses.is_empty());
+
+    let last = world.given_up(&report);
+    assert_eq!(last.len(), 1);
+    let done = world.run(&last).await;
+    assert_eq!(names(&done[0]), ["reported"]);
+    assert_eq!(said(&world), [StatusState::Failure]);
+    assert!(world.given_up(&last[0]).is_empty(), "it is the last");
+
+    let opened = world.run(&[world.promote("lab")]).await;
+    assert!(opened[0].is_ok());
+    let done = world.run(&last).await;
+    assert_eq!(names(&done[0]), ["reported"]);
+    assert_eq!(said(&world), [StatusState::Success]);
 }
 
 #[tokio::test]

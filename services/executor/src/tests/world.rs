@@ -232,6 +232,17 @@ impl World {
         self.handle(batch, prepared).await
     }
 
+    /// Has the executor do a message that has failed so often before.
+    pub(super) async fn run_again(&self, envelope: &Envelope, failures: u32) -> Result<Done, Failure> {
+        let prepared = self.prepare(std::slice::from_ref(envelope)).await.remove(0)?;
+        self.executor.handle(envelope, failures, prepared).await
+    }
+
+    /// What is said when a message is not tried again.
+    pub(super) fn given_up(&self, envelope: &Envelope) -> Vec<Envelope> {
+        self.executor.given_up(envelope, "it did not work")
+    }
+
     pub(super) async fn handle(
         &self,
         batch: &[Envelope],

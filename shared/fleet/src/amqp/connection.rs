@@ -11,15 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt as _, StreamExt as _};
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{Connection, Event};
 use tokio::sync::{Notify, watch};
 
+use super::dial::dial;
 use super::gauges;
 use super::options::AmqpUri;
 use crate::Schedule;
-
-/// A TCP connection has a time limit of its own; this is for all of the handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// For how long a connection is asked to close in good order.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -69,6 +67,12 @@ impl Connections {
     pub(super) fn consuming(&self) -> watch::Receiver<Option<Arc<Connection>>> {
         self.consuming.want();
         self.consuming.shared.connection.subscribe()
+    }
+
+    /// The connection for everything but publishing, which is made if it is not there.
+    pub(super) fn wanted_for_consuming(&self) -> &Link {
+        self.consuming.want();
+        &self.consuming
     }
 
     /// Waits for the connection for consuming, for a while.
@@ -314,12 +318,9 @@ async fn closed(wanted: &mut watch::Receiver<Want>) {
 }
 
 async fn connect(link: &Shared) -> Result<Connection, String> {
-    let properties =
-        ConnectionProperties::default().with_connection_name(format!("lockflight {}", link.name).into());
-    match tokio::time::timeout(HANDSHAKE, Connection::connect_uri(link.uri.expose(), properties)).await {
-        Ok(connected) => connected.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("it did not answer within {HANDSHAKE:?}")),
-    }
+    dial(&link.uri, link.name)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// Watches a connection until it is lost, and returns why; none when it is to be closed.

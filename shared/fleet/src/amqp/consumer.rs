@@ -2,10 +2,16 @@
 //!
 //! The prefetch is set per consumer, never for a whole connection, which quorum queues refuse. Nothing is acknowledged by the broker on its own.
 //!
-//! When a partition goes to another executor, its consumer first takes nothing more into hand, waits until what is in hand is settled, and
-//! then closes its channel: all at once the queue goes to its next consumer, and what was waiting here goes back, in its order. Until
+//! When a partition goes to another executor, its consumer first takes nothing more into hand, waits until what is in hand is settled and what is
+//! on its way elsewhere has gone, and then closes its channel: all at once the queue goes to its next consumer, and what was waiting here goes back, in its order. Until
 //! then the queue's single active consumer holds the new owner off. A worker that takes longer than the visibility timeout over it does not
 //! hold the partition up any longer; what it has is then given away, and its settlement is refused.
+//!
+//! A repository that floods its partition would fill the window, and hold up all that is behind it. So when most of the window is of one
+//! repository, the consumer is replaced by another one on the same channel, which gets a window of its own: what was fetched stays where it is,
+//! unsettled, in its order, and the next ones are fetched after it. When the flood is over there is one window again. (A window can't be
+//! changed while its consumer lives, and a second consumer would wait for the first to go.) Beyond [`MOST_WINDOWS`] the others do wait. Should
+//! another process believe that it owns the partition, it may get what comes next meanwhile, as it may in any change of hands.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,13 +20,14 @@ use futures::StreamExt as _;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
+use lockflight_promotion::RepoId;
 use tokio::sync::watch;
 
 use super::Partitions;
 use super::acknowledge::{give_back, in_time};
 use super::intake::{Feed, Intake};
 use super::message::{Incoming, short};
-use crate::{Schedule, Work};
+use crate::{BackendError, Schedule, Work};
 
 /// How long opening a channel and a consumer may take.
 const OPENING: Duration = Duration::from_secs(10);
@@ -39,6 +46,9 @@ const BACKOFF: Schedule = Schedule {
     jitter: 0.3,
 };
 
+/// Steps of one repository are fetched for so many windows at most.
+const MOST_WINDOWS: usize = 32;
+
 /// The connection of the moment.
 pub(super) type Connected = watch::Receiver<Option<Arc<Connection>>>;
 
@@ -53,6 +63,8 @@ pub(super) struct Consuming {
     pub(super) wanted: Wanted,
     /// The fleet is stopped: nothing is waited for any more.
     pub(super) stopped: watch::Receiver<bool>,
+    /// Whether everything was there once.
+    pub(super) whole: watch::Receiver<bool>,
 }
 
 /// Whether a queue is to be consumed.
@@ -115,6 +127,12 @@ enum Ended {
 impl Consuming {
     /// Consumes whenever it is wanted, until the fleet is stopped.
     pub(super) async fn run(mut self) {
+        tokio::select! {
+            whole = self.whole.wait_for(|whole| *whole) => if whole.is_err() {
+                return;
+            },
+            () = stopped(&mut self.stopped) => return,
+        }
         let mut failures = 0_u32;
         loop {
             if *self.stopped.borrow() {
@@ -185,7 +203,7 @@ impl Consuming {
         let feed = self.intake.feed();
         let mut replaced = self.connection.clone();
         let mut ended = tokio::select! {
-            ended = self.feed(&feed, &mut consumer) => ended,
+            ended = self.feed(&feed, &channel, &mut consumer) => ended,
             () = another(&mut replaced, connection) => lost(),
         };
         if matches!(ended, Ended::Left) {
@@ -203,7 +221,9 @@ impl Consuming {
     }
 
     /// Takes in what comes, until that is not wanted any more.
-    async fn feed(&mut self, feed: &Arc<Feed>, consumer: &mut Consumer) -> Ended {
+    async fn feed(&mut self, feed: &Arc<Feed>, channel: &Channel, consumer: &mut Consumer) -> Ended {
+        // As many as there are of it, there are messages of this window here, and it.
+        let mut window = Arc::new(());
         loop {
             tokio::select! {
                 () = stopped(&mut self.stopped) => return Ended::Stopped,
@@ -213,7 +233,17 @@ impl Consuming {
                     }
                 }
                 next = consumer.next() => match next {
-                    Some(Ok(delivery)) => self.intake.arrived(feed, Incoming::read(delivery)),
+                    Some(Ok(delivery)) => {
+                        let incoming = Incoming::read(delivery);
+                        let repo = incoming.repo;
+                        self.intake.arrived(feed, &window, incoming);
+                        if self.is_flooded(repo, &window) {
+                            let more = self.another_window(feed, &mut window, channel, consumer);
+                            if let Err(error) = more.await {
+                                return Ended::Lost(error.to_string());
+                            }
+                        }
+                    }
                     Some(Err(error)) => return Ended::Lost(error.to_string()),
                     None => return Ended::Lost("the broker cancelled the consumer".to_owned()),
                 },
@@ -221,7 +251,40 @@ impl Consuming {
         }
     }
 
-    /// Waits until what is in hand is settled.
+    /// Whether a window is about to be full, and most of it is of one repository.
+    fn is_flooded(&self, repo: RepoId, window: &Arc<()>) -> bool {
+        let size = usize::from(self.window);
+        // Nothing has an order among planners, and whoever has a worker to spare fetches what is next.
+        self.intake.work == Work::Steps
+            && Arc::strong_count(window) > size - size / 8
+            && (size / 2 + 1..size * MOST_WINDOWS).contains(&self.intake.waiting_of(repo))
+    }
+
+    /// Fetches more, without giving back what was fetched.
+    async fn another_window(
+        &self,
+        feed: &Arc<Feed>,
+        window: &mut Arc<()>,
+        channel: &Channel,
+        consumer: &mut Consumer,
+    ) -> Result<(), BackendError> {
+        let tag = consumer.tag();
+        in_time(channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        // What was on its way.
+        while let Some(delivery) = consumer.next().await {
+            let delivery = delivery.map_err(BackendError::new)?;
+            self.intake.arrived(feed, window, Incoming::read(delivery));
+        }
+        *consumer = in_time(consume(channel, &self.queue)).await?;
+        *window = Arc::new(());
+        tracing::debug!(
+            queue = self.queue,
+            "fetching more: one repository fills the window"
+        );
+        Ok(())
+    }
+
+    /// Waits until what is in hand is settled, and what goes elsewhere has gone.
     async fn leave(&mut self, feed: &Feed, channel: &Channel, consumer: &mut Consumer) -> Ended {
         let waiting = self.intake.withdraw(feed);
         // Plan work has no order, so what nobody has begun with can go to other planners at once.
@@ -242,7 +305,7 @@ impl Consuming {
         let mut cancelled = false;
         loop {
             changes.mark_unchanged();
-            if self.intake.in_hand_of(feed) == 0 {
+            if self.intake.in_hand_of(feed) == 0 && !feed.is_moving() {
                 return Ended::Left;
             }
             let is_closing = self.wanted.is_closing();
@@ -271,11 +334,15 @@ async fn open(
 ) -> Result<(Channel, Consumer), lapin::Error> {
     let channel = connection.create_channel().await?;
     channel.basic_qos(window, BasicQosOptions::default()).await?;
-    let options = BasicConsumeOptions::default();
-    let consumer = channel
-        .basic_consume(short(queue), "".into(), options, FieldTable::default())
-        .await?;
+    let consumer = consume(&channel, queue).await?;
     Ok((channel, consumer))
+}
+
+async fn consume(channel: &Channel, queue: &str) -> Result<Consumer, lapin::Error> {
+    let options = BasicConsumeOptions::default();
+    channel
+        .basic_consume(short(queue), "".into(), options, FieldTable::default())
+        .await
 }
 
 /// Waits until this connection is not the one of the moment any more. Not every consumer is told when its connection dies.

@@ -36,6 +36,8 @@ pub(super) struct Dead {
     pub(super) publisher: Publisher,
     pub(super) fates: Fates,
     pub(super) closing: watch::Receiver<bool>,
+    /// Whether everything was there once.
+    pub(super) whole: watch::Receiver<bool>,
 }
 
 impl Dead {
@@ -50,6 +52,9 @@ impl Dead {
     }
 
     async fn forever(&mut self) {
+        if self.whole.wait_for(|whole| *whole).await.is_err() {
+            return;
+        }
         let mut failures = 0_u32;
         loop {
             let connection = match self.connection.wait_for(Option::is_some).await {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use lockflight_promotion::message::Envelope;
 
-use super::acknowledge::acknowledge;
 use super::intake::Intake;
 use super::lanes::Ticket;
 use super::message::{Incoming, Outgoing, Unfit};
@@ -61,9 +60,9 @@ impl AmqpDelivery {
             return Err(error.into());
         }
         crate::failpoint::reached("worker.followed");
-        let acknowledged = acknowledge(&self.incoming.acker).await;
+        let acknowledged = self.incoming.acknowledge().await;
         self.settled = true;
-        self.intake.finish(self.ticket);
+        self.intake.finish(self.ticket, &self.incoming);
         match acknowledged {
             Ok(true) => Ok(Settled::Done),
             // Its channel died before: the broker hands it out once more.
@@ -98,6 +97,10 @@ impl Delivery for AmqpDelivery {
 
     fn attempt(&self) -> u32 {
         self.envelope.attempt
+    }
+
+    fn failures(&self) -> u32 {
+        self.incoming.failed
     }
 
     async fn ack(self, follow: Vec<Envelope>) -> Result<Settled, SettleError> {

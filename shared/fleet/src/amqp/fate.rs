@@ -20,6 +20,10 @@ const ID_CHARS: usize = 200;
 /// How often the broker has to have taken a message back before it is a suspect.
 const SUSPECT: u32 = 3;
 
+/// How often, before it is written down each time that it is handed out. More, since partitions that change hands count too, and a copy that is
+/// written down may double it then.
+const UNCERTAIN: u32 = 10;
+
 /// Where messages go, by these options.
 #[derive(Clone, Debug)]
 pub(super) struct Fates {
@@ -37,12 +41,22 @@ impl Incoming {
     /// process, what nobody had begun with, which after a death or a hand-over may be hundreds of one repository; so its word alone
     /// makes no suspect of a message before it has come back a few times.
     pub(super) fn is_suspect(&self) -> bool {
-        self.failed > 0 || self.lost > 0 || self.losses() >= SUSPECT
+        self.failed > 0 || self.losses() >= SUSPECT || self.is_uncertain()
+    }
+
+    /// Whether it may be what ended its worker's process: it was handed out without a word, or the broker took it back a few times, or takes
+    /// back and does not count.
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.lost > 0 || (self.redelivered && self.delivery_count.is_none_or(|count| count >= UNCERTAIN))
     }
 
     /// How often that was without a word.
     fn losses(&self) -> u32 {
-        let by_broker = if self.redelivered { self.delivery_count } else { 0 };
+        let by_broker = if self.redelivered {
+            self.delivery_count.unwrap_or(1)
+        } else {
+            0
+        };
         self.lost.saturating_add(by_broker)
     }
 
@@ -99,6 +113,22 @@ impl Fates {
             Duration::ZERO
         };
         vec![self.later(incoming, wait, standing)]
+    }
+
+    /// It is about to be handed out, and may be what ends its worker's process: a copy of it that counts that already. Or, when that was so
+    /// too often, what parks it.
+    pub(super) fn written(&self, incoming: &Incoming) -> Result<Outgoing, Vec<Outgoing>> {
+        let lost = incoming.lost;
+        if lost >= self.options.max_losses {
+            let reason = format!("it was handed out {lost} times, and its process ended each time");
+            return Err(self.park(incoming, incoming.failed, lost, &reason));
+        }
+        let standing = Standing {
+            lost: lost.saturating_add(1),
+            reason: incoming.reason.as_deref(),
+            ..counts(incoming)
+        };
+        Ok(Outgoing::back(incoming, &self.names, &standing))
     }
 
     /// It waits for something that is no failure.

@@ -175,8 +175,8 @@ impl<T: Clone> Lanes<T> {
         None
     }
 
-    /// Hands out what is next: of one repository, `most` messages at most.
-    pub(super) fn take(&mut self, now: Instant, most: usize) -> Next<T> {
+    /// Hands out what is next: of one repository, `most` messages at most. A repository whose first message may not go now is passed over.
+    pub(super) fn take(&mut self, now: Instant, most: usize, may: impl Fn(&T) -> bool) -> Next<T> {
         let most = if self.is_exclusive() { most.max(1) } else { 1 };
         let mut until: Option<Instant> = None;
         let mut place = 0;
@@ -190,6 +190,7 @@ impl<T: Clone> Lanes<T> {
                     }
                     self.tidy(repo);
                 }
+                Some(_) if !self.first(repo).is_some_and(&may) => place += 1,
                 Some(at) if at <= now => {
                     self.turns.remove(place);
                     return Next::Batch(self.take_from(repo, now, most));
@@ -203,7 +204,7 @@ impl<T: Clone> Lanes<T> {
         Next::Nothing { until }
     }
 
-    /// Begins to settle a message. `false` if it is not its worker's any more.
+    /// Begins to settle a message, or to write it down. `false` if it is not its worker's any more.
     pub(super) fn claim(&mut self, ticket: Ticket) -> bool {
         match self.in_hand.get_mut(&ticket) {
             Some(message) if message.stage == Stage::Working => {
@@ -212,6 +213,16 @@ impl<T: Clone> Lanes<T> {
             }
             _ => false,
         }
+    }
+
+    /// Goes back from the settlement of a message to the work on it, whose time starts again. `false` if it is not in hand.
+    pub(super) fn resume(&mut self, now: Instant, ticket: Ticket) -> bool {
+        let Some(message) = self.in_hand.get_mut(&ticket) else {
+            return false;
+        };
+        message.stage = Stage::Working;
+        message.until = now + self.rules.visibility;
+        true
     }
 
     /// Ends it: the message is out of the worker's hands, one way or another. `true` if it was still its worker's.
@@ -304,6 +315,19 @@ impl<T: Clone> Lanes<T> {
         self.withdraw(source).len()
     }
 
+    /// Every message that came from there, in no order.
+    pub(super) fn tokens_of(&self, source: Source) -> impl Iterator<Item = &T> {
+        let waiting = self.lanes.values().flat_map(|lane| lane.waiting.iter());
+        let waiting = waiting.filter(move |waiting| waiting.source == source);
+        let in_hand = self
+            .in_hand
+            .values()
+            .filter(move |message| message.source == source);
+        waiting
+            .map(|waiting| &waiting.token)
+            .chain(in_hand.map(|message| &message.token))
+    }
+
     /// How many messages from there are in hand, and not stale.
     pub(super) fn in_hand_of(&self, source: Source) -> usize {
         let theirs = self.in_hand.values();
@@ -329,6 +353,11 @@ impl<T: Clone> Lanes<T> {
         self.waiting
     }
 
+    /// How many messages of a repository wait.
+    pub(super) fn waiting_of(&self, repo: RepoId) -> usize {
+        self.lanes.get(&repo).map_or(0, |lane| lane.waiting.len())
+    }
+
     /// How many messages are in hand, stale ones among them.
     pub(super) fn in_hand(&self) -> usize {
         self.in_hand.len()
@@ -344,6 +373,12 @@ impl<T: Clone> Lanes<T> {
     /// Whether a repository's lane is busy while one of its messages is in hand.
     fn is_exclusive(&self) -> bool {
         self.rules.work == Work::Steps
+    }
+
+    /// What is first in a lane.
+    fn first(&self, repo: RepoId) -> Option<&T> {
+        let first = self.lanes.get(&repo)?.waiting.front()?;
+        Some(&first.token)
     }
 
     /// From when on a lane can be served; `None` if nothing waits there.

@@ -5,6 +5,7 @@
 //! key that it goes back with), `-parked-at` and `-parked-id`. Nothing relies on the broker's own counts, which differ between its versions.
 
 use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,8 +19,10 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lockflight_promotion::RepoId;
 use lockflight_promotion::message::{Body, Envelope};
 
+use super::acknowledge::acknowledge;
+use super::intake::Feed;
 use super::names::{Names, partition_of};
-use crate::{Content, JournalError, ParkedId, PublishError, SettleError, Work};
+use crate::{BackendError, Content, JournalError, ParkedId, PublishError, SettleError, Work};
 
 /// Larger bodies are compressed.
 const COMPRESS_ABOVE: usize = 256 * 1024;
@@ -92,7 +95,7 @@ impl From<Unfit> for JournalError {
         match unfit {
             Unfit::Encode(error) => Self::Encode(error),
             Unfit::TooLarge { bytes, limit } => {
-                Self::Backend(crate::BackendError::new(PublishError::TooLarge { bytes, limit }))
+                Self::Backend(BackendError::new(PublishError::TooLarge { bytes, limit }))
             }
         }
     }
@@ -114,14 +117,34 @@ pub(super) struct Incoming {
     pub(super) reason: Option<String>,
     /// Whether the broker handed it out before, to whomever.
     pub(super) redelivered: bool,
-    /// How often the broker says that it took it back. Only a hint: versions count differently.
-    pub(super) delivery_count: u32,
+    /// How often the broker says that it took it back, if it does. Only a hint: versions count differently.
+    pub(super) delivery_count: Option<u32>,
     /// The key that it was first published with.
     pub(super) routing_key: ShortString,
     /// The body as it came, perhaps compressed.
     pub(super) body: Bytes,
     pub(super) properties: BasicProperties,
     pub(super) acker: Acker,
+    /// The consumer that brought it.
+    pub(super) feed: Option<Arc<Feed>>,
+    /// One of what its consumer's window holds, as long as it lives.
+    pub(super) window: Option<Arc<()>>,
+    claim: Mutex<Claim>,
+}
+
+/// By what right a message is ours.
+#[derive(Debug)]
+enum Claim {
+    /// The broker gave it to us.
+    Given,
+    /// The same, while a copy of it is published, which may come before it is confirmed.
+    Copying(Option<Arc<Incoming>>),
+    /// A copy of it took its place, which is ours once it is here.
+    Copied(Option<Arc<Incoming>>),
+    /// It was settled before its copy came.
+    Owed,
+    /// It was settled.
+    Settled,
 }
 
 /// Where a message goes next, and with which counts.
@@ -330,12 +353,96 @@ impl Incoming {
                 .unwrap_or_else(now_millis),
             reason: headers.as_ref().and_then(|table| string(table, REASON)),
             redelivered,
-            delivery_count: counted("x-delivery-count"),
+            // RabbitMQ 4.3 counts what it handed out and took back by itself in another header
+            // (<https://github.com/rabbitmq/rabbitmq-server/discussions/18226>).
+            delivery_count: ["x-delivery-count", "x-acquired-count"]
+                .into_iter()
+                .filter_map(&number)
+                .map(|count| u32::try_from(count).unwrap_or(0))
+                .max(),
             routing_key,
             body: data.into(),
             acker,
             properties,
+            feed: None,
+            window: None,
+            claim: Mutex::new(Claim::Given),
         }
+    }
+
+    fn claim(&self) -> MutexGuard<'_, Claim> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it can still be settled.
+    pub(super) fn is_ours(&self) -> bool {
+        match *self.claim() {
+            Claim::Given | Claim::Copying(_) => self.acker.usable(),
+            Claim::Copied(_) => true,
+            Claim::Owed | Claim::Settled => false,
+        }
+    }
+
+    /// Acknowledges it, or the copy that took its place. `false` when it was not ours any more.
+    ///
+    /// # Errors
+    /// When it is not known whether the broker was told.
+    pub(super) async fn acknowledge(&self) -> Result<bool, BackendError> {
+        let copy = {
+            let mut claim = self.claim();
+            match std::mem::replace(&mut *claim, Claim::Settled) {
+                Claim::Given | Claim::Copying(_) => None,
+                Claim::Copied(Some(copy)) => Some(copy),
+                Claim::Copied(None) | Claim::Owed => {
+                    *claim = Claim::Owed;
+                    return Ok(true);
+                }
+                Claim::Settled => return Ok(false),
+            }
+        };
+        acknowledge(copy.as_ref().map_or(&self.acker, |copy| &copy.acker)).await
+    }
+
+    /// A copy is going to take its place.
+    pub(super) fn make_way(&self) {
+        *self.claim() = Claim::Copying(None);
+    }
+
+    /// A copy has taken its place on the broker: it is ours by that.
+    pub(super) async fn give_way(&self) -> Result<bool, BackendError> {
+        {
+            let mut claim = self.claim();
+            let copy = match std::mem::replace(&mut *claim, Claim::Settled) {
+                Claim::Copying(copy) | Claim::Copied(copy) => copy,
+                Claim::Given | Claim::Owed | Claim::Settled => None,
+            };
+            *claim = Claim::Copied(copy);
+        }
+        acknowledge(&self.acker).await
+    }
+
+    /// Keeps its copy, which has come. `false` if it is not waited for.
+    pub(super) fn keep_copy(&self, copy: &Arc<Self>) -> bool {
+        match &mut *self.claim() {
+            Claim::Copying(kept) | Claim::Copied(kept) => {
+                *kept = Some(Arc::clone(copy));
+                true
+            }
+            Claim::Given | Claim::Owed | Claim::Settled => false,
+        }
+    }
+
+    /// The copy, if it is here and was not settled.
+    pub(super) fn take_copy(&self) -> Option<Arc<Self>> {
+        match std::mem::replace(&mut *self.claim(), Claim::Settled) {
+            Claim::Copying(copy) | Claim::Copied(copy) => copy,
+            Claim::Given | Claim::Owed | Claim::Settled => None,
+        }
+    }
+
+    /// Whether it was settled, and its copy is yet to come.
+    pub(super) fn is_owed(&self) -> bool {
+        matches!(*self.claim(), Claim::Owed)
     }
 
     /// The name by which it is released, if it is parked.

@@ -3,10 +3,11 @@
 //! Works alike on RabbitMQ 3.10 and 4.x: quorum queues, one stream, nothing but what both know.
 //!
 //! - [`declare`] makes what is needed on the broker, once, when the fleet is set up; [`check`] looks whether it is there.
-//! - `connection` keeps two connections alive; `publisher` and `outbox` publish with confirms; `message` is the form on the wire,
+//! - `connection` keeps two connections alive, which `dial` makes; `publisher` and `outbox` publish with confirms; `message` is the form on the wire,
 //!   `topology` the names.
 //! - `consumer`, `intake` with its `lanes`, `delivery` and `queue` receive and settle; `fate` says what is published for a message that is not
-//!   simply done, `moves` does so without a worker; `partitions` says who has which repository.
+//!   simply done, `moves` does so without a worker; `partitions` says who has which repository; `whole` holds consumers back until everything
+//!   is there.
 //! - `parked`, `dead` and `journal` are what people and the history read.
 
 mod acknowledge;
@@ -14,6 +15,7 @@ mod connection;
 mod consumer;
 mod dead;
 mod delivery;
+mod dial;
 mod fate;
 mod gauges;
 mod intake;
@@ -31,6 +33,8 @@ mod publisher;
 mod queue;
 mod ready;
 mod topology;
+mod trials;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,6 +55,7 @@ use queue::Intakes;
 pub use ready::AmqpError;
 use ready::Readiness;
 pub use topology::{TopologyError, check, declare};
+use whole::find_whole;
 
 /// For how long the last messages are waited for when the fleet is stopped.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -62,6 +67,12 @@ pub struct Consume {
     pub plan: bool,
     /// Which partitions of the work for executors it takes, and which from now on whenever that changes.
     pub steps: Option<watch::Receiver<Partitions>>,
+}
+
+impl Consume {
+    const fn is_any(&self) -> bool {
+        self.plan || self.steps.is_some()
+    }
 }
 
 /// A set of partitions.
@@ -88,26 +99,45 @@ struct Inner {
     readiness: Readiness,
     consume: Consume,
     intakes: Intakes,
+    /// Whether everything was there once.
+    whole: watch::Receiver<bool>,
     /// Nothing more is handed out.
     closing: watch::Sender<bool>,
     /// Everything has ended.
     stopped: watch::Sender<bool>,
 }
 
+impl Inner {
+    const fn takes_work(&self) -> bool {
+        self.consume.is_any()
+    }
+}
+
 impl AmqpFleet {
     /// Starts to connect, and returns at once: [`AmqpFleet::ready`] says how that goes. Needs a tokio runtime. Consumers start with the first
-    /// [`Queue::receive`](crate::Queue::receive).
+    /// [`Queue::receive`](crate::Queue::receive), but not before everything that was declared has been found there once.
     ///
     /// A fleet that takes work is patient: what it publishes waits while the broker takes nothing. One that only publishes is told at once.
     #[must_use]
     pub fn start(options: AmqpOptions, consume: Consume) -> Self {
         let connections = Connections::start(&options.uri);
-        let patient = consume.plan || consume.steps.is_some();
+        let patient = consume.is_any();
         let publisher = Publisher::start(connections.publishing(), &options, patient);
         let names = Names::new(&options);
         let closing = watch::Sender::new(false);
+        let (found, whole) = watch::channel(false);
+        if patient {
+            let connection = connections.publishing().connection();
+            drop(tokio::spawn(find_whole(
+                connection,
+                names.clone(),
+                found,
+                closing.subscribe(),
+            )));
+        }
         if consume.plan {
             let dead = Dead {
+                whole: whole.clone(),
                 connection: connections.consuming(),
                 publisher: publisher.clone(),
                 fates: Fates {
@@ -127,14 +157,15 @@ impl AmqpFleet {
                 readiness: Readiness::default(),
                 consume,
                 intakes: Intakes::default(),
+                whole,
                 closing,
                 stopped: watch::Sender::new(false),
             }),
         }
     }
 
-    /// Whether work can be published: connected, everything is declared, and what is published reaches its queue. For a readiness probe;
-    /// the answer may be a second old.
+    /// Whether work can be published, and taken by a fleet that takes any: connected, everything is declared, and what is published reaches
+    /// its queue. For a readiness probe: it answers within 1.5 seconds, and the answer may be a second old.
     ///
     /// # Errors
     /// When it can't; says what to do.
@@ -156,12 +187,6 @@ impl AmqpFleet {
         self.inner.publisher.stop(FLUSH).await;
         self.inner.stopped.send_replace(true);
         self.inner.connections.close().await;
-    }
-
-    /// How many messages wait for the broker's confirm.
-    #[must_use]
-    pub fn unconfirmed(&self) -> usize {
-        self.inner.publisher.unconfirmed()
     }
 
     fn closing(&self) -> watch::Receiver<bool> {

@@ -12,7 +12,7 @@ use crate::Schedule;
 /// How often both sides show that they are alive, in seconds; the connection counts as dead after about twice that.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// How long a TCP connection may take.
+/// How long a TCP connection may take, with TLS.
 const CONNECT_MILLIS: u64 = 5_000;
 
 /// Where the broker is, and who we are there. The password is never shown.
@@ -57,8 +57,9 @@ pub enum UriError {
 
 impl AmqpUri {
     /// Reads an address: `amqp://user:password@host:port/vhost` or `amqps://`. What is left out is RabbitMQ's default: guest, 5672 (5671
-    /// with TLS), the virtual host `/` (also for an empty path). The parameters `heartbeat` (seconds), `connection_timeout` (milliseconds)
-    /// and `frame_max` (bytes) are taken over; by default they are 10, 5000 and the broker's.
+    /// with TLS), the virtual host `/` (also for an empty path). The parameters `heartbeat` (seconds), `connection_timeout` (milliseconds; for
+    /// TCP and TLS, and as long again for the broker's first words) and `frame_max` (bytes) are taken over; by default they are 10, 5000
+    /// and the broker's.
     ///
     /// # Errors
     /// When it is no such address.
@@ -96,6 +97,17 @@ impl AmqpUri {
             },
             password: uri.authority.userinfo.password.into(),
         })
+    }
+
+    /// The virtual host.
+    #[must_use]
+    pub fn vhost(&self) -> &str {
+        &self.parsed.vhost
+    }
+
+    /// How long a TCP connection may take. The handshake behind it may take as long again.
+    pub(super) fn connection_timeout(&self) -> Duration {
+        Duration::from_millis(self.parsed.connection_timeout.unwrap_or(CONNECT_MILLIS))
     }
 
     /// The address as the client wants it, the password included.
@@ -164,8 +176,8 @@ pub struct AmqpOptions {
     pub ladder: Vec<Duration>,
     /// After that many failures a message is parked; at least 1.
     pub max_attempts: u32,
-    /// After that many hand-outs that ended without a word (the worker hung, or the process died) a message is parked; at least 1, and below
-    /// 20, at which the broker gives up on a message by itself.
+    /// After that many hand-outs that ended without a word (the worker hung, or the process died) a message is parked; at least 1. The first
+    /// ten deaths of a process are not counted, since the broker can't tell what was in a worker's hands from what waited.
     pub max_losses: u32,
     /// How long a failed message waits.
     pub backoff: Schedule,
@@ -259,8 +271,12 @@ const MOST_PARTITIONS: u16 = 100;
 const MOST_RUNGS: usize = 20;
 
 impl AmqpOptions {
-    /// Checks what the topology is made of.
-    pub(super) fn validate(&self) -> Result<(), TopologyError> {
+    /// Checks the options alone, without asking the broker anything: what the topology is made of, and that every limit lets something
+    /// through. [`declare`](super::declare) and [`check`](super::check) begin with it.
+    ///
+    /// # Errors
+    /// [`TopologyError::Options`], which says what is wrong with which.
+    pub fn validate(&self) -> Result<(), TopologyError> {
         let refuse = |reason: String| Err(TopologyError::Options { reason });
         let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         if self.prefix.is_empty()
@@ -289,6 +305,33 @@ impl AmqpOptions {
                 "the retry ladder {:?} is not 1 to {MOST_RUNGS} waits of a millisecond or more, each longer than the one before",
                 self.ladder
             ));
+        }
+        let counts = [
+            ("attempts", u64::from(self.max_attempts)),
+            ("losses", self.max_losses.into()),
+            ("deliveries and gates of a planner", self.window_plan.into()),
+            ("steps of an executor", self.window_steps.into()),
+            ("bytes of a message", self.max_message as u64),
+            ("messages that wait for their confirm", self.outbox as u64),
+            ("bytes that wait for their confirm", self.outbox_bytes as u64),
+            ("bytes of a queue", self.max_queue_bytes),
+            ("bytes of the journal", self.journal.max_bytes),
+            ("bytes of a segment of the journal", self.journal.segment_bytes),
+        ];
+        if let Some((what, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return refuse(format!("the most {what} are 0: nothing would go on"));
+        }
+        let times = [
+            ("visibility timeout", self.visibility),
+            ("timeout of confirms", self.confirm_timeout),
+            ("deadline of publishing", self.publish_deadline),
+            ("time that a message is held", self.hold),
+        ];
+        if let Some((what, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
+            return refuse(format!("the {what} is 0: nothing would go on"));
+        }
+        if self.journal.max_age.as_secs() == 0 {
+            return refuse("the journal's greatest age is less than a second".to_owned());
         }
         Ok(())
     }
@@ -367,5 +410,9 @@ mod tests {
         assert!(bad(&|options| options.ladder = Vec::new()).contains("ladder"));
         assert!(bad(&|options| options.ladder = vec![second, second]).contains("ladder"));
         assert!(bad(&|options| options.ladder = vec![Duration::ZERO]).contains("ladder"));
+        assert!(bad(&|options| options.max_losses = 0).contains("losses"));
+        assert!(bad(&|options| options.window_steps = 0).contains("steps of an executor"));
+        assert!(bad(&|options| options.visibility = Duration::ZERO).contains("visibility"));
+        assert!(bad(&|options| options.journal.max_age = Duration::from_millis(1)).contains("age"));
     }
 }

@@ -1,4 +1,4 @@
-//! The task that publishes: it owns the channel, and each message until it is settled.
+//! The task that publishes: it owns the channels, and each message until it is settled.
 //!
 //! Several hundred messages are on their way at a time, without waiting for one another; a message is one future, polled here.
 //!
@@ -14,12 +14,16 @@
 //! (<https://github.com/rabbitmq/rabbitmq-server/pull/12236>). Where the two differ it then confirms messages that the stream does not have
 //! (seen with 3.10.8: one message in about five restarts under load). Where everything goes to the stream they are the same.
 //!
+//! A message that the broker can't take at all (its exchange is not there) costs its channel, and says so of the channel alone. `suspects` finds
+//! out which it was, so that it fails by itself. And a message that came as far as the journal was confirmed although the way to the work
+//! queues is gone; `vouch` does not believe that.
+//!
 //! What may interleave: a connection can be lost at any await; then everything unsettled is published again on the next one, also what
 //! was confirmed but had not come past its fence. That doubles some messages, and loses none.
 //!
 //! Deliberately not: the order of messages of which one had to be published again.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,12 +36,17 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::connection::{Health, Link};
 use super::gauges;
 use super::message::{Outgoing, PROBE};
+use super::names::Names;
 use super::publisher::{Batch, Room, Unconfirmed};
-use crate::Schedule;
 
 mod channels;
+mod lane;
+mod suspects;
+mod vouch;
 
-use channels::{Answer, Channels, Done, Opening, Returned, open, publish, until_open};
+use channels::{Answer, Done, Returned, Sent, Why, open, publish, until_open};
+use lane::{Lane, Way};
+use vouch::Vouch;
 
 /// How many messages are on their way at a time. More gains nothing: the broker is busy with that many.
 const WINDOW: usize = 256;
@@ -48,18 +57,12 @@ const WINDOW_BYTES: usize = 16 << 20;
 /// How exactly deadlines are kept.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long to wait before a channel that failed is opened again on the same connection.
-const REOPEN: Schedule = Schedule {
-    initial: Duration::from_millis(50),
-    factor: 2.0,
-    max: Duration::from_secs(2),
-    jitter: 0.3,
-};
-
 struct Entry {
     batch: u64,
     message: Outgoing,
-    on_its_way: bool,
+    on_its_way: Option<Way>,
+    /// It may have been the end of a channel: it goes alone.
+    suspect: bool,
 }
 
 struct Waiting {
@@ -75,19 +78,26 @@ struct Waiting {
 /// The state of the task.
 pub(super) struct Outbox {
     link: Link,
-    /// The name of the journal's stream.
-    journal: String,
+    names: Names,
     confirm_timeout: Duration,
     deadline: Duration,
     /// Everything unsettled, by the number of its publish: in the order in which it came.
     entries: BTreeMap<u64, Entry>,
     batches: HashMap<u64, Waiting>,
-    to_send: VecDeque<u64>,
     next_entry: u64,
     next_batch: u64,
-    channels: Option<Channels>,
-    opening: Option<Opening>,
-    failures: u32,
+    journaled: Lane,
+    other: Lane,
+    /// Those that go alone.
+    alone: VecDeque<u64>,
+    /// How many of them are on their way.
+    alone_on_their_way: usize,
+    /// How often one that went alone could not be tried, since the last confirm.
+    alone_failures: u32,
+    /// No sooner is another one tried.
+    alone_from: Instant,
+    /// The exchanges that the broker closed a channel for. What goes there goes alone until one of it is taken.
+    doubtful: HashSet<String>,
     flight: FuturesUnordered<BoxFuture<'static, Done>>,
     on_their_way: usize,
     bytes_on_their_way: usize,
@@ -97,26 +107,31 @@ pub(super) struct Outbox {
     confirmed: Vec<u64>,
     /// Confirmed, and in front of the fence that is on its way.
     fenced: Option<Vec<u64>>,
-    /// When the broker last confirmed something, or had nothing to confirm.
+    vouch: Vouch,
+    /// When the broker last answered something, or had nothing to answer.
     progress: Instant,
     trouble: Option<Arc<str>>,
 }
 
 impl Outbox {
-    pub(super) fn new(link: Link, journal: String, confirm_timeout: Duration, deadline: Duration) -> Self {
+    pub(super) fn new(link: Link, names: Names, confirm_timeout: Duration, deadline: Duration) -> Self {
         Self {
             link,
-            journal,
+            vouch: Vouch::new(&names),
+            names,
             confirm_timeout,
             deadline,
             entries: BTreeMap::new(),
             batches: HashMap::new(),
-            to_send: VecDeque::new(),
             next_entry: 1,
             next_batch: 1,
-            channels: None,
-            opening: None,
-            failures: 0,
+            journaled: Lane::default(),
+            other: Lane::default(),
+            alone: VecDeque::new(),
+            alone_on_their_way: 0,
+            alone_failures: 0,
+            alone_from: Instant::now(),
+            doubtful: HashSet::new(),
             flight: FuturesUnordered::new(),
             on_their_way: 0,
             bytes_on_their_way: 0,
@@ -150,16 +165,16 @@ impl Outbox {
                 biased;
                 _ = tick.tick() => {
                     self.expire();
+                    self.bury();
                     self.watch_progress();
                     if stop_at.is_some_and(|at| at <= Instant::now()) {
                         break;
                     }
                 }
                 changed = connection.changed() => {
-                    let now = if changed.is_ok() { connection.borrow_and_update().clone() } else { None };
+                    connection.borrow_and_update();
                     self.begin_again("the connection was lost");
-                    self.failures = 0;
-                    self.opening = now.map(|connection| open(connection, self.journal.clone(), Duration::ZERO).boxed());
+                    self.open_all();
                     if changed.is_err() {
                         break;
                     }
@@ -172,13 +187,16 @@ impl Outbox {
                 changed = stopping.changed(), if stop_at.is_none() => {
                     stop_at = if changed.is_ok() { *stopping.borrow_and_update() } else { Some(Instant::now()) };
                 }
-                opened = until_open(&mut self.opening) => self.opened(opened),
+                opened = until_open(&mut self.journaled.opening) => self.opened(Way::Journaled, opened),
+                opened = until_open(&mut self.other.opening) => self.opened(Way::Other, opened),
+                opened = until_open(&mut self.vouch.lane.opening) => self.opened_to_vouch(opened),
                 Some(done) = self.flight.next(), if !self.flight.is_empty() => {
                     self.settle(done);
                     while let Some(Some(done)) = self.flight.next().now_or_never() {
                         self.settle(done);
                     }
                     self.raise_fence();
+                    self.bury();
                 }
                 many = inbox.recv_many(&mut arrived, WINDOW), if stop_at.is_none() || !inbox.is_empty() => {
                     if many == 0 {
@@ -209,15 +227,16 @@ impl Outbox {
         for message in messages {
             let number = self.next_entry;
             self.next_entry += 1;
-            self.to_send.push_back(number);
             self.entries.insert(
                 number,
                 Entry {
                     batch: name,
                     message,
-                    on_its_way: false,
+                    on_its_way: None,
+                    suspect: false,
                 },
             );
+            self.line_up(number, false);
         }
         self.batches.insert(
             name,
@@ -232,72 +251,162 @@ impl Outbox {
         );
     }
 
-    /// Sends what the window has room for.
-    fn send(&mut self) {
-        let Some(channels) = &self.channels else {
+    /// Lets a message wait for its turn, at the end of its line or in front of all.
+    fn line_up(&mut self, number: u64, in_front: bool) {
+        let Some(entry) = self.entries.get(&number) else {
             return;
         };
-        let (journaled, other) = (channels.journaled.clone(), channels.other.clone());
-        if self.to_send.is_empty() || self.link.is_blocked() {
+        let line = match (entry.suspect, entry.message.journaled) {
+            (true, _) => &mut self.alone,
+            (false, true) => &mut self.journaled.to_send,
+            (false, false) => &mut self.other.to_send,
+        };
+        if in_front {
+            line.push_front(number);
+        } else {
+            line.push_back(number);
+        }
+    }
+
+    const fn lane(&mut self, way: Way) -> Option<&mut Lane> {
+        match way {
+            Way::Journaled => Some(&mut self.journaled),
+            Way::Other => Some(&mut self.other),
+            Way::Alone => None,
+        }
+    }
+
+    /// Sends what the window has room for.
+    fn send(&mut self) {
+        if self.link.is_blocked() {
             return;
         }
+        self.send_alone();
+        for way in [Way::Other, Way::Journaled] {
+            self.send_on(way);
+        }
+        self.raise_probe();
+    }
+
+    fn send_on(&mut self, way: Way) {
         while self.on_their_way < WINDOW {
-            let Some(number) = self.to_send.front().copied() else {
-                break;
+            let Some(lane) = self.lane(way) else { return };
+            let generation = lane.generation;
+            let Some(channel) = lane.channel.clone() else {
+                return;
+            };
+            let Some(number) = lane.to_send.pop_front() else {
+                return;
             };
             let Some(entry) = self.entries.get_mut(&number) else {
-                self.to_send.pop_front();
                 continue;
             };
+            if self.doubtful.contains(entry.message.exchange.as_str()) {
+                entry.suspect = true;
+                self.alone.push_back(number);
+                continue;
+            }
             let bytes = entry.message.body.len();
             if self.on_their_way > 0 && self.bytes_on_their_way.saturating_add(bytes) > WINDOW_BYTES {
-                break;
+                self.line_up(number, true);
+                return;
             }
-            self.to_send.pop_front();
-            // Nobody waits for it any more, and nothing of it was sent: it need not be.
-            if self
-                .batches
-                .get(&entry.batch)
-                .is_none_or(|batch| batch.reply.is_closed())
-            {
-                let batch = entry.batch;
-                self.end(batch, Err(Unconfirmed::Closed));
+            if self.is_for_nobody(number) {
                 continue;
             }
-            if self.on_their_way == 0 {
-                self.progress = Instant::now();
+            if let Some(message) = self.leaves(number, way) {
+                let sent = Sent {
+                    number,
+                    way,
+                    generation,
+                };
+                self.flight.push(publish(channel, sent, message).boxed());
             }
-            entry.on_its_way = true;
-            self.on_their_way += 1;
-            self.bytes_on_their_way += bytes;
-            let channel = if entry.message.journaled {
-                &journaled
-            } else {
-                &other
-            };
-            self.flight
-                .push(publish(channel.clone(), number, entry.message.clone()).boxed());
+        }
+    }
+
+    /// Forgets a message for which nobody waits any more, and of which nothing was sent: it need not be.
+    fn is_for_nobody(&mut self, number: u64) -> bool {
+        let Some(batch) = self.entries.get(&number).map(|entry| entry.batch) else {
+            return true;
+        };
+        let waits = self
+            .batches
+            .get(&batch)
+            .is_some_and(|batch| !batch.reply.is_closed());
+        if !waits {
+            self.end(batch, Err(Unconfirmed::Closed));
+        }
+        !waits
+    }
+
+    /// A message goes on its way.
+    fn leaves(&mut self, number: u64, way: Way) -> Option<Outgoing> {
+        if self.on_their_way == 0 {
+            self.progress = Instant::now();
+        }
+        let entry = self.entries.get_mut(&number)?;
+        entry.on_its_way = Some(way);
+        let message = entry.message.clone();
+        self.on_their_way += 1;
+        self.bytes_on_their_way += message.body.len();
+        match self.lane(way) {
+            Some(lane) => lane.on_their_way += 1,
+            None => self.alone_on_their_way += 1,
+        }
+        Some(message)
+    }
+
+    /// A message is not on its way any more.
+    fn landed(&mut self, number: u64) {
+        let Some(entry) = self.entries.get_mut(&number) else {
+            return;
+        };
+        let Some(way) = entry.on_its_way.take() else {
+            return;
+        };
+        self.on_their_way -= 1;
+        self.bytes_on_their_way -= entry.message.body.len();
+        match self.lane(way) {
+            Some(lane) => lane.on_their_way -= 1,
+            None => self.alone_on_their_way -= 1,
         }
     }
 
     /// What an answer means.
     fn settle(&mut self, done: Done) {
-        let (number, answer) = match done {
-            Done::Answered(number, answer) => (number, answer),
+        let (sent, answer) = match done {
+            Done::Answered(sent, answer) => (sent, answer),
+            Done::Probed(generation, answer) => return self.probed(generation, answer),
             Done::Fence => {
                 for number in self.fenced.take().unwrap_or_default() {
-                    self.confirm(number);
+                    if self.needs_a_word(number) {
+                        self.vouch.waiting.push(number);
+                    } else {
+                        self.confirm(number);
+                    }
                 }
                 return;
             }
         };
+        let Sent {
+            number,
+            way,
+            generation,
+        } = sent;
+        if self.lane(way).is_some_and(|lane| lane.generation != generation) {
+            return;
+        }
         self.progress = Instant::now();
         self.landed(number);
+        if !matches!(answer, Answer::Failed(_)) {
+            self.answered(number, way);
+        }
         match answer {
             Answer::Ack(None) => self.confirmed.push(number),
             Answer::Ack(Some(returned)) => {
                 if self.returned(&returned) != Some(number) {
-                    self.send_again(number);
+                    self.line_up(number, true);
                 }
             }
             Answer::Nack(returned) => {
@@ -308,7 +417,22 @@ impl Outbox {
                     key: message.routing_key.to_string(),
                 });
             }
-            Answer::Failed(why) => self.channel_failed(&why),
+            Answer::Failed(why) => match self.lane(way) {
+                Some(lane) => lane.suspect(number, why),
+                None => self.tried(number, why),
+            },
+        }
+    }
+
+    /// The broker has answered a message: its channel works.
+    fn answered(&mut self, number: u64, way: Way) {
+        if let Some(lane) = self.lane(way) {
+            lane.failures = 0;
+            return;
+        }
+        self.alone_failures = 0;
+        if let Some(entry) = self.entries.get(&number) {
+            self.doubtful.remove(entry.message.exchange.as_str());
         }
     }
 
@@ -327,17 +451,6 @@ impl Outbox {
         if self.fenced.is_none() && !self.confirmed.is_empty() {
             self.fenced = Some(std::mem::take(&mut self.confirmed));
             self.flight.push(futures::future::ready(Done::Fence).boxed());
-        }
-    }
-
-    /// A message is not on its way any more.
-    fn landed(&mut self, number: u64) {
-        if let Some(entry) = self.entries.get_mut(&number)
-            && entry.on_its_way
-        {
-            entry.on_its_way = false;
-            self.on_their_way -= 1;
-            self.bytes_on_their_way -= entry.message.body.len();
         }
     }
 
@@ -378,51 +491,66 @@ impl Outbox {
         reply(batch, result);
     }
 
-    fn send_again(&mut self, number: u64) {
-        if self.entries.contains_key(&number) {
-            self.to_send.push_front(number);
-        }
-    }
-
     /// Forgets the channels: everything unsettled has to be sent again.
     fn begin_again(&mut self, why: &str) {
-        if self.channels.take().is_some() {
+        if self.journaled.channel.is_some() || self.other.channel.is_some() {
             self.trouble = Some(why.into());
         }
-        self.opening = None;
+        for lane in [&mut self.journaled, &mut self.other, &mut self.vouch.lane] {
+            lane.forget();
+            lane.to_send.clear();
+        }
         self.flight.clear();
         self.on_their_way = 0;
         self.bytes_on_their_way = 0;
+        self.alone_on_their_way = 0;
+        self.alone_from = Instant::now();
         self.confirmed.clear();
         self.fenced = None;
+        self.vouch.forget();
+        self.alone.clear();
         for entry in self.entries.values_mut() {
-            entry.on_its_way = false;
+            entry.on_its_way = None;
         }
-        self.to_send = self.entries.keys().copied().collect();
+        let numbers: Vec<u64> = self.entries.keys().copied().collect();
+        for number in numbers {
+            self.line_up(number, false);
+        }
     }
 
-    /// A channel does not work any more; the connection may.
-    fn channel_failed(&mut self, why: &str) {
-        self.begin_again(why);
-        self.failures = self.failures.saturating_add(1);
-        let wait = REOPEN.delay(self.failures);
-        tracing::warn!(
-            wait_ms = wait.as_millis(),
-            "the channel to RabbitMQ failed: {why}"
-        );
+    /// Opens every channel on the connection of the moment, if there is one.
+    fn open_all(&mut self) {
+        for way in [Way::Journaled, Way::Other] {
+            self.open(way, Duration::ZERO);
+        }
+        self.open_to_vouch(Duration::ZERO);
+    }
+
+    fn open(&mut self, way: Way, wait: Duration) {
         let connection = self.link.connection().borrow().clone();
-        self.opening = connection.map(|connection| open(connection, self.journal.clone(), wait).boxed());
+        let journal = self.names.journal();
+        if let Some(lane) = self.lane(way) {
+            lane.opening = connection.map(|connection| open(connection, journal, wait).boxed());
+        }
     }
 
-    fn opened(&mut self, opened: Result<Channels, String>) {
-        self.opening = None;
+    fn opened(&mut self, way: Way, opened: Result<lapin::Channel, Why>) {
+        self.progress = Instant::now();
+        let Some(lane) = self.lane(way) else { return };
+        lane.opening = None;
         match opened {
-            Ok(channels) => {
-                self.channels = Some(channels);
-                self.progress = Instant::now();
+            Ok(channel) => lane.channel = Some(channel),
+            Err(why) => {
+                let wait = lane.failed();
+                self.failing(&why, wait);
+                self.open(way, wait);
             }
-            Err(why) => self.channel_failed(&why),
         }
+    }
+
+    fn failing(&mut self, why: &Why, wait: Duration) {
+        tracing::warn!(wait_ms = wait.as_millis(), "a channel to RabbitMQ failed: {why}");
+        self.trouble = Some(why.to_string().into());
     }
 
     /// Tells the publishers whose time is up.
@@ -447,22 +575,29 @@ impl Outbox {
             self.end(name, Err(Unconfirmed::Late { after, trouble }));
         }
         // While nothing can be sent, these would pile up.
-        while let Some(number) = self.to_send.front()
-            && !self.entries.contains_key(number)
-        {
-            self.to_send.pop_front();
+        for line in [
+            &mut self.journaled.to_send,
+            &mut self.other.to_send,
+            &mut self.alone,
+        ] {
+            while let Some(number) = line.front()
+                && !self.entries.contains_key(number)
+            {
+                line.pop_front();
+            }
         }
     }
 
-    /// Gives up a connection on which nothing is confirmed although something should be.
+    /// Gives up a connection on which nothing is answered although something should be.
     fn watch_progress(&mut self) {
         if self.told != self.on_their_way {
             self.told = self.on_their_way;
             gauges::unconfirmed(self.told);
         }
-        if self.on_their_way == 0 {
-            self.failures = 0;
-        } else if self.channels.is_some()
+        let is_open = self.journaled.channel.is_some() || self.other.channel.is_some();
+        let waits = self.on_their_way > 0 || self.vouch.is_on_its_way();
+        if waits
+            && is_open
             && self.progress.elapsed() > self.confirm_timeout
             && *self.link.health().borrow() == Health::Up
         {

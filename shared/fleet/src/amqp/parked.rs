@@ -5,9 +5,10 @@
 //! there may be (exclusive) of a queue that is there for nothing else, until all has come back. Should it die before that, the next one may see
 //! a part.
 //!
-//! A release publishes the message to its queue, waits for the confirm, and then acknowledges the parked one. A crash in between leaves it
+//! A release publishes the message to its queue, waits for the confirm, and then acknowledges the parked one; many at once cost one look. A crash in between leaves it
 //! parked and released: it doubles, and never loses.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -25,6 +26,9 @@ const LONGEST_LIST: u16 = 1_000;
 
 /// Among how many a message to release is looked for.
 const LONGEST_SEARCH: u16 = 20_000;
+
+/// How many are published together.
+const TOGETHER: usize = 100;
 
 /// How long looking may take; others may be looking.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -67,44 +71,60 @@ pub(super) async fn list(fleet: &Inner) -> Result<Vec<Parked>, InspectError> {
     Ok(parked)
 }
 
-/// Puts a parked message back on its queue, with no attempts counted; `false` when there is none of that name.
-pub(super) async fn release(fleet: &Inner, id: &ParkedId) -> Result<bool, InspectError> {
+/// Puts parked messages back on their queues, with no attempts counted; `false` for each name that there is none of. All of them are taken once
+/// for it.
+pub(super) async fn release(fleet: &Inner, ids: &[ParkedId]) -> Result<Vec<bool>, InspectError> {
     let taken = take(fleet, LONGEST_SEARCH).await?;
-    let same: Vec<&Incoming> = taken
-        .messages
-        .iter()
-        .filter(|incoming| incoming.parked_id() == *id)
-        .collect();
-    let Some(first) = same.first() else {
-        taken.give_back(fleet, 0).await;
-        return Ok(false);
-    };
-    let standing = Standing {
-        failed: 0,
-        lost: 0,
-        due: None,
-        reason: None,
-    };
-    let published = fleet
-        .publisher
-        .publish(vec![Outgoing::back(first, &fleet.names, &standing)])
-        .await;
+    let mut found: HashMap<ParkedId, Vec<&Incoming>> = HashMap::new();
+    for incoming in &taken.messages {
+        found.entry(incoming.parked_id()).or_default().push(incoming);
+    }
     let mut acknowledged = 0;
-    if published.is_ok() {
-        for incoming in same {
-            match acknowledge(&incoming.acker).await {
-                Ok(true) => acknowledged += 1,
-                Ok(false) | Err(_) => tracing::warn!(
-                    parked = %id,
-                    "a parked message was released, but it is still parked, since the connection was lost; releasing it again would double it"
-                ),
+    let mut released: HashSet<&ParkedId> = HashSet::new();
+    let mut failed = None;
+    let mut once = HashSet::new();
+    let there: Vec<&ParkedId> = ids
+        .iter()
+        .filter(|id| found.contains_key(*id) && once.insert(*id))
+        .collect();
+    for some in there.chunks(TOGETHER) {
+        let same = |id: &ParkedId| found.get(id).map_or(&[][..], Vec::as_slice);
+        let first = some.iter().filter_map(|id| same(id).first());
+        let publish = first
+            .map(|first| Outgoing::back(first, &fleet.names, &AFRESH))
+            .collect();
+        if let Err(error) = fleet.publisher.publish(publish).await {
+            failed = Some(error);
+            break;
+        }
+        for id in some {
+            released.insert(id);
+            for incoming in same(id) {
+                match acknowledge(&incoming.acker).await {
+                    Ok(true) => acknowledged += 1,
+                    Ok(false) | Err(_) => tracing::warn!(
+                        parked = %id,
+                        "a parked message was released, but it is still parked, since the connection was lost; releasing it again would double it"
+                    ),
+                }
             }
         }
     }
+    let released = ids.iter().map(|id| released.contains(id)).collect();
     taken.give_back(fleet, acknowledged).await;
-    published?;
-    Ok(true)
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(released),
+    }
 }
+
+/// A message of which nothing is counted.
+const AFRESH: Standing<'static> = Standing {
+    failed: 0,
+    lost: 0,
+    due: None,
+    reason: None,
+};
 
 /// All parked messages, unacknowledged.
 struct Taken {

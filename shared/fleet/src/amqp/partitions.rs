@@ -3,11 +3,15 @@
 //! It is a pure function of what everybody knows, so that nobody has to agree on anything. While two members see different lists of the
 //! live ones, both may claim a partition; the single active consumer of its queue then lets only one of them have it.
 //!
+//! What counts is the seat of a member, not its name, so that one that was restarted gets the partitions whose mirrors it has. Where two have
+//! the same seat, as for the moment after one was killed and started again, the newer has it, and the older one next to it.
+//!
 //! The hash should not change, and a test holds it: members of different versions work side by side.
 
 use std::collections::BTreeSet;
 
 use crate::MemberId;
+use crate::member::fnv;
 
 /// The partitions of one member, by rendezvous hashing.
 ///
@@ -15,33 +19,42 @@ use crate::MemberId;
 /// None for one who is no member.
 #[must_use]
 pub fn owned(members: &BTreeSet<MemberId>, me: &MemberId, partitions: u16) -> BTreeSet<u16> {
+    let seated = seated(members);
     (0..partitions)
-        .filter(|partition| owner(members, *partition) == Some(me))
+        .filter(|partition| owner(&seated, *partition) == Some(me))
         .collect()
 }
 
-fn owner(members: &BTreeSet<MemberId>, partition: u16) -> Option<&MemberId> {
+/// The members, each with the number of those with its seat that are newer.
+fn seated(members: &BTreeSet<MemberId>) -> Vec<(&MemberId, u16)> {
+    // Should two have been made in the same moment, the greater name is the newer one, for everybody alike.
+    fn age(one: &MemberId) -> (&str, &MemberId) {
+        (one.moment(), one)
+    }
+    let newer = |member: &&MemberId| {
+        let same = members.iter().filter(|other| other.seat() == member.seat());
+        same.filter(|other| age(other) > age(member)).count()
+    };
+    let counted = members.iter().map(|member| (member, newer(&member)));
+    counted
+        .map(|(member, newer)| (member, u16::try_from(newer).unwrap_or(u16::MAX)))
+        .collect()
+}
+
+fn owner<'m>(seated: &[(&'m MemberId, u16)], partition: u16) -> Option<&'m MemberId> {
     // Should two hashes be equal, the greater name has it, for everybody alike.
-    members
+    let first = seated
         .iter()
-        .max_by_key(|member| (weight(member.as_str(), partition), *member))
+        .max_by_key(|(member, newer)| (weight(member.seat(), *newer, partition), *member));
+    first.map(|(member, _)| *member)
 }
 
-/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>) of both, finished, since its upper bits alone hardly depend on the last bytes.
-fn weight(member: &str, partition: u16) -> u64 {
-    // The partition has a fixed width, so that no two pairs are the same bytes.
-    let bytes = member.bytes().chain(partition.to_be_bytes());
-    let hash = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-    });
-    finish(hash)
-}
-
-/// The end of splitmix64 (<https://prng.di.unimi.it/splitmix64.c>).
-const fn finish(hash: u64) -> u64 {
-    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    hash ^ (hash >> 31)
+/// A hash of the seat, how many newer ones have it, and the partition.
+fn weight(seat: &str, newer: u16, partition: u16) -> u64 {
+    // The partition has a fixed width, so that no two pairs are the same bytes; and no seat has a zero in it.
+    let again = (newer > 0).then(|| [&[0][..], &newer.to_be_bytes()].concat());
+    let bytes = seat.bytes().chain(again.into_iter().flatten());
+    fnv(bytes.chain(partition.to_be_bytes()))
 }
 
 #[cfg(test)]
@@ -72,7 +85,7 @@ mod tests {
             ("executor-1", 0, 0xC5DC_6573_3DDB_024F),
             ("b7f3", 15, 0xD254_F5C2_45DB_667F),
         ] {
-            assert_eq!(weight(member, partition), expected, "{member} {partition}");
+            assert_eq!(weight(member, 0, partition), expected, "{member} {partition}");
         }
     }
 
@@ -94,6 +107,36 @@ mod tests {
                 let share = owned(&members, member, 10_000).len() * count;
                 assert!((9_000..=11_000).contains(&share), "{member} of {count}: {share}");
             }
+        }
+    }
+
+    fn started(seat: &str, process: u32, moment: u64) -> MemberId {
+        MemberId::parse(format!("{seat}-{process}-{moment:012x}00c0ffee")).unwrap()
+    }
+
+    #[test]
+    fn one_that_is_started_again_gets_what_it_had() {
+        let others = [started("b", 7, 50), started("c", 8, 60)];
+        let fleet = |me: &MemberId| -> BTreeSet<_> { others.iter().chain([me]).cloned().collect() };
+        let (before, after) = (started("a", 9, 70), started("a", 1, 80));
+        let had = owned(&fleet(&before), &before, 64);
+        assert!(!had.is_empty());
+        assert_eq!(owned(&fleet(&after), &after, 64), had);
+        // Also while the one that was killed still counts as alive.
+        let mut both = fleet(&before);
+        both.insert(after.clone());
+        let has = owned(&both, &after, 64);
+        assert!(has.is_subset(&had));
+        assert!(has.len() * 2 > had.len(), "{has:?} of {had:?}");
+    }
+
+    #[test]
+    fn two_with_the_same_seat_share_the_work_and_never_both_have_a_partition() {
+        let members: BTreeSet<_> = [started("a", 1, 10), started("a", 2, 20), started("b", 3, 30)].into();
+        let shares: Vec<_> = members.iter().map(|one| owned(&members, one, 3_000)).collect();
+        assert_eq!(shares.iter().map(BTreeSet::len).sum::<usize>(), 3_000);
+        for share in &shares {
+            assert!((900..=1_100).contains(&share.len()), "{}", share.len());
         }
     }
 

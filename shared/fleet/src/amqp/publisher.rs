@@ -46,6 +46,25 @@ pub(super) enum Unconfirmed {
         key: String,
         why: String,
     },
+    /// The broker can't take one at all, and closed the channel over it.
+    #[error(
+        "RabbitMQ can't take a message to the exchange {exchange:?} with the key {key:?} ({why}); run `lockflight topology`, and look at the \
+         user's permissions"
+    )]
+    Untaken {
+        exchange: String,
+        key: String,
+        why: String,
+    },
+    /// The broker confirmed what came to the journal, and to no work queue.
+    #[error(
+        "RabbitMQ would bring no message to its work queue: the exchange {events:?} is not bound to {work:?} ({why}); run `lockflight topology`"
+    )]
+    Unbound {
+        events: String,
+        work: String,
+        why: String,
+    },
     /// Time is up. Unknown, not failed: it may be there.
     #[error("RabbitMQ did not confirm within {after:?}{}", of(trouble.as_deref()))]
     Late {
@@ -125,7 +144,7 @@ impl Publisher {
         let stopping = watch::Sender::new(None);
         let outbox = Outbox::new(
             link.clone(),
-            Names::new(options).journal(),
+            Names::new(options),
             options.confirm_timeout,
             options.publish_deadline,
         );
@@ -170,11 +189,6 @@ impl Publisher {
         answer.await.unwrap_or(Err(Unconfirmed::Closed))
     }
 
-    /// How many messages wait for their confirm.
-    pub(super) fn unconfirmed(&self) -> usize {
-        self.room.held().0
-    }
-
     /// Takes nothing more, and waits for the confirms of what is there, for a while.
     pub(super) async fn stop(&self, patience: Duration) {
         self.stopping.send_if_modified(|stopping| {
@@ -208,6 +222,7 @@ impl Rooms {
     }
 
     /// The messages and the bytes that are kept.
+    #[cfg(test)]
     pub(super) fn held(&self) -> (usize, usize) {
         (
             self.messages.load(Ordering::Relaxed),

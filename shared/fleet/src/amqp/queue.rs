@@ -8,9 +8,11 @@
 //! - Steps of one repository go to one partition, a queue with a single active consumer. Within the process that has it they go out in
 //!   the order in which the queue gives them, one batch at a time; a batch whose channel died keeps its repository busy until its worker has
 //!   let go of it, or its time is over. Messages that came back go to the end of their queue, behind what was published since.
-//! - Repositories take turns within what the process holds: `window_plan` messages, or `window_steps` of each partition.
+//! - Repositories take turns within what the process holds: `window_plan` messages, or `window_steps` of each partition, or more of it
+//!   while a repository floods it.
 //! - Attempts are counted in the messages' own headers. What the broker counts adds to [`Delivery::attempt`](crate::Delivery::attempt)
-//!   of one that it handed out before, and parks nothing but what it gave back 20 times.
+//!   of one that it handed out before. One that came back ten times is counted before it is handed out, so that one that ends its process each
+//!   time is parked, and nothing else is (see `trials`).
 //! - A message that waits for its time is on the broker, on the rungs of the retry ladder, and survives every process. Only the rest
 //!   that is shorter than any rung is sat out where it is consumed.
 //! - Who is cancelled while it waits for work has taken nothing: between a message's leaving its lane and the return of
@@ -153,6 +155,7 @@ impl Inner {
                     partition,
                 },
                 stopped: self.intakes.stopped.subscribe(),
+                whole: self.whole.clone(),
             };
             tokio::spawn(consuming.run())
         };
@@ -326,7 +329,12 @@ impl Queue for AmqpFleet {
     }
 
     async fn release(&self, id: &ParkedId) -> Result<bool, InspectError> {
-        parked::release(&self.inner, id).await
+        let released = parked::release(&self.inner, std::slice::from_ref(id)).await?;
+        Ok(released.first() == Some(&true))
+    }
+
+    async fn release_each(&self, ids: &[ParkedId]) -> Result<Vec<bool>, InspectError> {
+        parked::release(&self.inner, ids).await
     }
 }
 

@@ -1,18 +1,24 @@
 //! Whether the fleet can publish, found out by publishing.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lapin::Connection;
+use tokio::task::JoinHandle;
+
 use super::Inner;
-use super::connection::Health;
+use super::connection::{Health, Link};
 use super::message::Outgoing;
-use super::publisher::Unconfirmed;
+use super::names::Names;
+use super::publisher::{Publisher, Unconfirmed};
 use super::topology::{self, TopologyError};
 
 /// An answer is good for that long, so that many who ask cost nothing.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer may take: less than who asks for a probe waits (2 s, `lockflight_runtime::health::CHECK_TIMEOUT`), so that the reason
+/// is told.
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Why the fleet is not ready.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -58,64 +64,95 @@ struct Last {
     answer: Option<(Instant, Result<(), AmqpError>)>,
     /// The connection on which the topology was found right.
     checked: Option<u64>,
+    /// Whoever looks, on that connection. It goes on when nobody waits for it any more: the next one who asks may.
+    looking: Option<(u64, JoinHandle<Result<(), AmqpError>>)>,
 }
 
 impl Readiness {
     pub(super) async fn ask(&self, fleet: &Inner) -> Result<(), AmqpError> {
-        let mut last = self.0.lock().await;
-        let link = fleet.connections.publishing();
-        // How the connection is, is known at once.
-        match &*link.health().borrow() {
-            Health::Up => {}
-            Health::Away(why) => return Err(AmqpError::Away { why: why.to_string() }),
-            Health::Blocked(why) => return Err(AmqpError::Blocked { why: why.to_string() }),
-            Health::Closed => return Err(AmqpError::Closed),
+        let asked = tokio::time::timeout(PATIENCE, self.answer(fleet)).await;
+        asked.unwrap_or(Err(AmqpError::Silent))
+    }
+
+    async fn answer(&self, fleet: &Inner) -> Result<(), AmqpError> {
+        let publishing = fleet.connections.publishing();
+        // How the connections are, is known at once.
+        is_up(publishing)?;
+        if fleet.takes_work() {
+            is_up(fleet.connections.wanted_for_consuming())?;
         }
-        let made = link.made();
+        let made = publishing.made();
+        let mut last = self.0.lock().await;
         if last.checked == Some(made)
             && let Some((at, answer)) = &last.answer
             && at.elapsed() < GOOD_FOR
         {
             return answer.clone();
         }
-        let answer = match tokio::time::timeout(PATIENCE, look(fleet, last.checked != Some(made))).await {
-            Ok(answer) => answer,
-            Err(_) => Err(AmqpError::Silent),
+        if last.looking.as_ref().is_none_or(|(on, _)| *on != made) {
+            let connection = publishing.connection().borrow().clone();
+            let thoroughly = (last.checked != Some(made)).then_some(connection);
+            let looking = tokio::spawn(look(fleet.names.clone(), fleet.publisher.clone(), thoroughly));
+            if let Some((_, other)) = last.looking.replace((made, looking)) {
+                other.abort();
+            }
+        }
+        let answer = match &mut last.looking {
+            Some((_, looking)) => looking.await,
+            // Cannot be: it was put there.
+            None => return Err(AmqpError::Silent),
         };
+        last.looking = None;
+        let answer = answer.unwrap_or(Err(AmqpError::Silent));
         last.checked = answer.is_ok().then_some(made);
         last.answer = Some((Instant::now(), answer.clone()));
         answer
     }
 }
 
-async fn look(fleet: &Inner, thoroughly: bool) -> Result<(), AmqpError> {
-    if thoroughly {
-        let connection = fleet.connections.publishing().connection().borrow().clone();
+fn is_up(link: &Link) -> Result<(), AmqpError> {
+    match &*link.health().borrow() {
+        Health::Up => Ok(()),
+        Health::Away(why) => Err(AmqpError::Away { why: why.to_string() }),
+        Health::Blocked(why) => Err(AmqpError::Blocked { why: why.to_string() }),
+        Health::Closed => Err(AmqpError::Closed),
+    }
+}
+
+/// Looks whether what is published reaches its queue; and, if it is given, whether everything is there on a connection.
+async fn look(
+    names: Names,
+    publisher: Publisher,
+    thoroughly: Option<Option<Arc<Connection>>>,
+) -> Result<(), AmqpError> {
+    if let Some(connection) = thoroughly {
         let connection = connection.ok_or_else(|| AmqpError::Away {
             why: "the connection was lost".to_owned(),
         })?;
-        topology::look(&connection, &fleet.names)
+        topology::look(&connection, &names)
             .await
             .map_err(topology_error)?;
     }
     // A message that no work queue takes: it has to come as far as the queue that refuses it.
-    match fleet.publisher.publish(vec![Outgoing::probe(&fleet.names)]).await {
+    match publisher.publish(vec![Outgoing::probe(&names)]).await {
         Err(Unconfirmed::Refused { .. }) => Ok(()),
         Err(Unconfirmed::Returned { why, .. }) => Err(AmqpError::Unbound {
             why: format!(
                 "the exchange {:?} is not bound to {:?} ({why})",
-                fleet.names.events(),
-                fleet.names.work()
+                names.events(),
+                names.work()
             ),
         }),
         Ok(()) => Err(AmqpError::Unbound {
-            why: format!(
-                "the queue {:?} does not refuse what it should",
-                fleet.names.refused()
-            ),
+            why: format!("the queue {:?} does not refuse what it should", names.refused()),
         }),
         Err(Unconfirmed::Blocked(why)) => Err(AmqpError::Blocked { why: why.to_string() }),
         Err(Unconfirmed::Closed) => Err(AmqpError::Closed),
+        Err(error @ (Unconfirmed::Untaken { .. } | Unconfirmed::Unbound { .. })) => {
+            Err(AmqpError::Topology {
+                why: error.to_string(),
+            })
+        }
         Err(error @ (Unconfirmed::Full { .. } | Unconfirmed::Late { .. })) => Err(AmqpError::Away {
             why: error.to_string(),
         }),

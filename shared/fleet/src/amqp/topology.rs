@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::AmqpOptions;
+use super::dial::dial;
 pub(super) use super::names::Names;
 use crate::BackendError;
 
-/// How often the broker gives a message out again before it gives up on it. Our own counts come first.
-const DELIVERY_LIMIT: i64 = 20;
+/// How often the broker gives a message out again before it gives up on it. It also counts what only waited in a process whose connection
+/// was lost, hundreds at a time, so that this is far beyond our own counts, which do not: it is for messages that end a process before it can
+/// count. (Without one, RabbitMQ 4 takes 20.)
+const DELIVERY_LIMIT: i64 = 1_000;
 
 /// For queues whose messages are looked at and come back: as good as none. (Without one, RabbitMQ 4 takes 20, and drops the message.)
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
@@ -327,12 +330,11 @@ async fn within<T>(work: impl Future<Output = Result<T, TopologyError>>) -> Resu
 }
 
 async fn connect(options: &AmqpOptions) -> Result<Connection, TopologyError> {
-    let properties = ConnectionProperties::default().with_connection_name("lockflight topology".into());
-    Connection::connect_uri(options.uri.expose(), properties)
+    dial(&options.uri, "topology")
         .await
-        .map_err(|error| TopologyError::Connect {
+        .map_err(|source| TopologyError::Connect {
             server: options.uri.to_string(),
-            source: BackendError::new(error),
+            source,
         })
 }
 
@@ -418,8 +420,14 @@ async fn declare_item(channel: &Channel, item: &Item) -> Result<(), lapin::Error
     }
 }
 
-/// Looks whether everything is there.
+/// Looks whether everything is there, and nothing that would be left lying.
 pub(super) async fn look(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
+    look_for(connection, names).await?;
+    refuse_more_partitions(connection, names).await
+}
+
+/// Looks whether everything is there.
+pub(super) async fn look_for(connection: &Connection, names: &Names) -> Result<(), TopologyError> {
     let channel = open(connection, "exchange", &names.events()).await?;
     for name in names.exchanges() {
         let options = ExchangeDeclareOptions {
@@ -442,7 +450,6 @@ pub(super) async fn look(connection: &Connection, names: &Names) -> Result<(), T
             .await
             .map_err(|error| explain("queue", &name, error))?;
     }
-    refuse_more_partitions(connection, names).await?;
     // Whether it closes in good order changes nothing about what was seen.
     drop(channel.close(200, "looked".into()).await);
     Ok(())

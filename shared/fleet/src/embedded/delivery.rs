@@ -16,6 +16,7 @@ pub struct EmbeddedDelivery {
     fleet: EmbeddedFleet,
     receipt: Receipt,
     envelope: Box<Envelope>,
+    failures: u32,
     stage: Stage,
 }
 
@@ -36,6 +37,7 @@ impl EmbeddedDelivery {
             fleet,
             receipt: taken.receipt,
             envelope: taken.envelope,
+            failures: taken.failures,
             stage: Stage::Taken,
         }
     }
@@ -66,6 +68,10 @@ impl Delivery for EmbeddedDelivery {
 
     fn attempt(&self) -> u32 {
         self.envelope.attempt
+    }
+
+    fn failures(&self) -> u32 {
+        self.failures
     }
 
     async fn ack(self, follow: Vec<Envelope>) -> Result<Settled, SettleError> {

@@ -27,6 +27,8 @@ pub(super) struct Receipt {
 pub(super) struct Taken {
     pub(super) receipt: Receipt,
     pub(super) envelope: Box<Envelope>,
+    /// How often its work failed before.
+    pub(super) failures: u32,
 }
 
 /// What there is for a worker.
@@ -134,18 +136,25 @@ impl Session {
         let back_at = now.saturating_add(millis(self.options.visibility));
         let row = self.find(
             "UPDATE messages SET state = 2, receipt = receipt + 1, due_at = ?2 WHERE seq = ?1
-             RETURNING receipt, failed + lost, envelope",
+             RETURNING receipt, failed + lost, failed, envelope",
             params![seq, back_at],
-            |row| Ok((row.get(0)?, row.get::<_, u32>(1)?, row.get::<_, Vec<u8>>(2)?)),
+            |row| {
+                let (attempt, failures): (u32, u32) = (row.get(1)?, row.get(2)?);
+                Ok((row.get(0)?, attempt, failures, row.get::<_, Vec<u8>>(3)?))
+            },
         )?;
-        let Some((number, attempt, bytes)) = row else {
+        let Some((number, attempt, failures, bytes)) = row else {
             return Ok(None);
         };
         let receipt = Receipt { seq, number };
         match Content::decode(&bytes) {
             Content::Envelope(mut envelope) => {
                 envelope.attempt = attempt;
-                return Ok(Some(Taken { receipt, envelope }));
+                return Ok(Some(Taken {
+                    receipt,
+                    envelope,
+                    failures,
+                }));
             }
             Content::Newer { reason, .. } => self.set_unreadable_aside(receipt, &reason)?,
             Content::Malformed { reason, .. } => {

@@ -45,8 +45,11 @@ impl RedisOptions {
         }
     }
 
-    /// Says what is wrong with them.
-    pub(super) fn check(&self) -> Result<(), InvalidOptions> {
+    /// Checks the options alone, without asking Redis anything. [`Redis::start`](super::Redis::start) begins with it.
+    ///
+    /// # Errors
+    /// When they could not work; says which, and why.
+    pub fn check(&self) -> Result<(), InvalidOptions> {
         let shortest = Duration::from_millis(10);
         let durations = [
             ("lease", self.lease),

@@ -1,6 +1,7 @@
 //! From touched components to every place that the policy would have them go.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::Skipped;
 use super::trace::{Component, Trace};
@@ -17,8 +18,8 @@ pub(super) struct Candidate<'a> {
     pub(super) component: Component<'a>,
     /// The target as the policy has it.
     pub(super) target: &'a PathInRepo,
-    /// The component at its source.
-    pub(super) from: PathInRepo,
+    /// The component at its source: one path for all of its targets, which may be many.
+    pub(super) from: Rc<PathInRepo>,
     /// The component at the target.
     pub(super) to: PathInRepo,
 }
@@ -29,7 +30,14 @@ pub(super) type Refused = (StepKey, Skipped);
 /// Every component at every target of its flow, in policy order, and those that can't go there whatever stands there.
 pub(super) fn of<'a>(policy: &'a Policy, trace: &Trace<'a>) -> (Vec<Candidate<'a>>, Vec<Refused>) {
     let groups: Vec<Vec<(usize, &[PathInRepo])>> = policy.flows().iter().map(groups).collect();
-    let mut candidates = Vec::new();
+    let most: usize = trace
+        .components
+        .iter()
+        .filter_map(|component| groups.get(component.flow))
+        .flatten()
+        .map(|(_, targets)| targets.len())
+        .sum();
+    let mut candidates = Vec::with_capacity(most);
     let mut refused = Vec::new();
     for component in &trace.components {
         let paths = paths(component);
@@ -58,7 +66,7 @@ pub(super) fn of<'a>(policy: &'a Policy, trace: &Trace<'a>) -> (Vec<Candidate<'a
                             step,
                             component: *component,
                             target,
-                            from: from.clone(),
+                            from: Rc::clone(from),
                             to,
                         });
                     }
@@ -82,7 +90,7 @@ fn groups(flow: &Flow) -> Vec<(usize, &[PathInRepo])> {
 }
 
 /// The component's path at its source and below a target, or why it can't be promoted.
-fn paths(component: &Component<'_>) -> Result<(PathInRepo, PathInRepo), String> {
+fn paths(component: &Component<'_>) -> Result<(Rc<PathInRepo>, PathInRepo), String> {
     let Component { source, name, .. } = component;
     // Paths that are not UTF-8 come with this in place of what is not; the true name is unknown then.
     if source.contains('\u{fffd}') || name.contains('\u{fffd}') {
@@ -91,7 +99,7 @@ fn paths(component: &Component<'_>) -> Result<(PathInRepo, PathInRepo), String> 
     let parse = |path: &str| {
         PathInRepo::parse(path).map_err(|error| format!("its path can't be promoted: {}", error.rule))
     };
-    Ok((parse(&format!("{source}/{name}"))?, parse(name)?))
+    Ok((Rc::new(parse(&format!("{source}/{name}"))?), parse(name)?))
 }
 
 /// Why a component can't go from one path to the other, whatever stands there.

@@ -1,10 +1,11 @@
 //! Which candidates become changes of a target (rules 4 to 8).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 use super::candidates::{Candidate, Refused, StepKey};
 use super::{Entry, Facts, PlanError, Skipped, Sync};
-use crate::PathInRepo;
+use crate::{PathInRepo, TreeOid};
 
 /// What is to be done and what is not.
 #[derive(Debug, Default)]
@@ -27,14 +28,37 @@ pub(super) fn decide<'a>(
     let candidates = allowed(candidates, facts, &mut decided);
     let candidates = one_source_each(candidates, facts, &mut decided)?;
     let candidates = apart(candidates, &mut decided);
+    // Candidates of one component come one after the other, so each source is looked up once. Their targets come in no order: a hash is
+    // quicker than a search among many paths that begin alike.
+    let entries: HashMap<&str, &Entry> = facts
+        .entries
+        .iter()
+        .map(|(path, entry)| (path.as_str(), entry))
+        .collect();
+    let find = |path: &PathInRepo| {
+        let found = entries.get(path.as_str()).copied();
+        found.ok_or_else(|| PlanError::MissingFact(path.clone()))
+    };
+    let mut last: Option<(Rc<PathInRepo>, &Entry)> = None;
     for candidate in candidates {
-        match compare(&candidate, facts)? {
+        let source = match &last {
+            Some((from, source)) if *from == candidate.from => *source,
+            _ => {
+                last.insert((Rc::clone(&candidate.from), find(&candidate.from)?))
+                    .1
+            }
+        };
+        match compare(&candidate, source, find(&candidate.to)?) {
             Comparison::Equal => {}
-            Comparison::Differs(sync) => decided
-                .syncs
-                .entry(candidate.step)
-                .or_default()
-                .push((candidate.component.name, sync)),
+            Comparison::Differs(tree) => {
+                let sync = Sync {
+                    from: PathInRepo::clone(&candidate.from),
+                    to: candidate.to,
+                    tree,
+                };
+                let syncs = decided.syncs.entry(candidate.step).or_default();
+                syncs.push((candidate.component.name, sync));
+            }
             Comparison::NoDirectory(path) => decided.refuse(
                 &candidate,
                 format!(
@@ -71,7 +95,7 @@ fn allowed<'a>(
         .filter(|candidate| {
             let refusal = facts
                 .component_policies
-                .get(&candidate.from)
+                .get(&*candidate.from)
                 .and_then(|policy| policy.refusal(candidate.target, &candidate.to));
             match refusal {
                 Some(reason) => {
@@ -103,6 +127,9 @@ fn one_source_each<'a>(
                 .or_insert_with(|| vec![rival])
                 .push(candidate);
         }
+    }
+    if contested.is_empty() {
+        return Ok(candidates);
     }
     for (to, rivals) in contested {
         let mut winner: Option<(&Candidate<'_>, &Entry)> = None;
@@ -154,6 +181,9 @@ fn one_source_each<'a>(
 
 /// Two components of which one lies inside the other at the target can't both be made right: neither goes.
 fn apart<'a>(candidates: Vec<Candidate<'a>>, decided: &mut Decided<'_>) -> Vec<Candidate<'a>> {
+    if !any_lies_inside_another(&candidates) {
+        return candidates;
+    }
     let mut clashes: BTreeMap<PathInRepo, PathInRepo> = BTreeMap::new();
     {
         let targets: HashMap<&str, &PathInRepo> = candidates
@@ -198,6 +228,23 @@ fn apart<'a>(candidates: Vec<Candidate<'a>>, decided: &mut Decided<'_>) -> Vec<C
         .collect()
 }
 
+/// Whether some target is a directory above another one. There are few such directories, however many targets there are.
+fn any_lies_inside_another(candidates: &[Candidate<'_>]) -> bool {
+    let mut above = HashSet::new();
+    for candidate in candidates {
+        let mut path = candidate.to.as_str();
+        while let Some((directory, _)) = path.rsplit_once('/') {
+            if !above.insert(directory) {
+                break;
+            }
+            path = directory;
+        }
+    }
+    candidates
+        .iter()
+        .any(|candidate| above.contains(candidate.to.as_str()))
+}
+
 /// The nearest of `targets` that lies above `path`.
 fn nearest<'a>(
     path: &'a str,
@@ -225,27 +272,21 @@ fn nearest<'a>(
 
 enum Comparison<'a> {
     Equal,
-    Differs(Sync),
+    /// The target has to get this tree, or to go.
+    Differs(Option<TreeOid>),
     NoDirectory(&'a PathInRepo),
 }
 
 /// Rules 5 and 6: what it takes to make the target equal to the source.
-fn compare<'a>(candidate: &'a Candidate<'_>, facts: &Facts) -> Result<Comparison<'a>, PlanError> {
-    let source = entry(facts, &candidate.from)?;
-    let target = entry(facts, &candidate.to)?;
-    let tree = match (source, target) {
-        (Entry::NotADirectory, _) => return Ok(Comparison::NoDirectory(&candidate.from)),
-        (_, Entry::NotADirectory) => return Ok(Comparison::NoDirectory(&candidate.to)),
-        (Entry::Absent, Entry::Absent) => return Ok(Comparison::Equal),
-        (Entry::Tree(source), Entry::Tree(target)) if source == target => return Ok(Comparison::Equal),
-        (Entry::Tree(source), Entry::Tree(_) | Entry::Absent) => Some(source.clone()),
-        (Entry::Absent, Entry::Tree(_)) => None,
-    };
-    Ok(Comparison::Differs(Sync {
-        from: candidate.from.clone(),
-        to: candidate.to.clone(),
-        tree,
-    }))
+fn compare<'a>(candidate: &'a Candidate<'_>, source: &Entry, target: &Entry) -> Comparison<'a> {
+    match (source, target) {
+        (Entry::NotADirectory, _) => Comparison::NoDirectory(&candidate.from),
+        (_, Entry::NotADirectory) => Comparison::NoDirectory(&candidate.to),
+        (Entry::Absent, Entry::Absent) => Comparison::Equal,
+        (Entry::Tree(source), Entry::Tree(target)) if source == target => Comparison::Equal,
+        (Entry::Tree(source), Entry::Tree(_) | Entry::Absent) => Comparison::Differs(Some(source.clone())),
+        (Entry::Absent, Entry::Tree(_)) => Comparison::Differs(None),
+    }
 }
 
 fn entry<'f>(facts: &'f Facts, path: &PathInRepo) -> Result<&'f Entry, PlanError> {

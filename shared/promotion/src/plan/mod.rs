@@ -156,16 +156,20 @@ impl PlanError {
 pub fn reads(policy: &Policy, change: &Change, changed: &[String]) -> Reads {
     let trace = Trace::of(policy, change, changed);
     let (candidates, _) = candidates::of(policy, &trace);
-    let mut reads = Reads::default();
-    for candidate in &candidates {
-        reads.entries.insert(candidate.to.clone());
-        // Candidates of one component come one after the other, so most of these are known already.
-        if !reads.component_policies.contains(&candidate.from) {
-            reads.entries.insert(candidate.from.clone());
-            reads.component_policies.insert(candidate.from.clone());
+    let mut entries = Vec::with_capacity(candidates.len() + trace.components.len());
+    let mut components: Vec<PathInRepo> = Vec::with_capacity(trace.components.len());
+    for candidate in candidates {
+        entries.push(candidate.to);
+        // Candidates of one component come one after the other.
+        if components.last() != Some(&*candidate.from) {
+            entries.push(PathInRepo::clone(&candidate.from));
+            components.push(PathInRepo::clone(&candidate.from));
         }
     }
-    reads
+    Reads {
+        entries: entries.into_iter().collect(),
+        component_policies: components.into_iter().collect(),
+    }
 }
 
 /// Decides what to do about a change. The same facts make the same plan, byte for byte, in whatever order the paths come.

@@ -1,6 +1,7 @@
 //! From decisions to steps: one pull request for each group of targets that something goes to (rule 3).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufWriter;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,9 @@ use super::{Facts, FlowRef, Plan, PlanError, Skipped, Step, Sync, names};
 use crate::change::hex;
 use crate::policy::{Flow, Group, Policy};
 use crate::{CommitOid, Location, PathInRepo, PlanId, RepoId, StepId};
+
+/// Bytes.
+const HASHED_AT_ONCE: usize = 16 * 1024;
 
 pub(super) fn assemble(
     policy: &Policy,
@@ -71,7 +75,11 @@ fn step(
     skipped: BTreeSet<&Skipped>,
 ) -> Result<Step, PlanError> {
     let change = &facts.change;
-    let components: BTreeSet<&str> = syncs.iter().map(|(name, _)| *name).collect();
+    // Those of one component come one after the other.
+    let mut components: Vec<&str> = syncs.iter().map(|(name, _)| *name).collect();
+    components.dedup();
+    components.sort_unstable();
+    components.dedup();
     let components: Vec<String> = components.into_iter().map(str::to_owned).collect();
     let mut sync: Vec<Sync> = syncs.into_iter().map(|(_, sync)| sync).collect();
     sync.sort();
@@ -181,7 +189,12 @@ struct PlanContent<'a> {
 /// The hash of something written as JSON. The fields come in the order of the types, and there are no maps without order, so the
 /// same content is always the same text.
 fn digest(kind: &str, content: &impl Serialize) -> Result<String, PlanError> {
-    let mut hasher = Sha256::new_with_prefix(format!("lockflight:{kind}:v1\n"));
-    serde_json::to_writer(&mut hasher, content).map_err(PlanError::Hash)?;
+    let hasher = Sha256::new_with_prefix(format!("lockflight:{kind}:v1\n"));
+    // What is written comes in pieces of a few bytes.
+    let mut buffer = BufWriter::with_capacity(HASHED_AT_ONCE, hasher);
+    serde_json::to_writer(&mut buffer, content).map_err(PlanError::Hash)?;
+    let hasher = buffer
+        .into_inner()
+        .map_err(|error| PlanError::Hash(serde_json::Error::io(error.into_error())))?;
     Ok(hex(&hasher.finalize()))
 }

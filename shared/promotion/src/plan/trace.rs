@@ -37,7 +37,10 @@ impl<'a> Trace<'a> {
         let mut directories: HashMap<&str, Option<Component<'a>>> = HashMap::new();
         let mut components = BTreeSet::new();
         let mut matched_paths = 0;
-        for path in changed.iter().collect::<BTreeSet<_>>() {
+        let mut paths: Vec<&str> = changed.iter().map(String::as_str).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        for path in paths {
             let Some((directory, _)) = path.rsplit_once('/') else {
                 continue;
             };

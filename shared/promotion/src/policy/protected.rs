@@ -17,17 +17,30 @@ pub fn protected(path: &PathInRepo) -> Option<&'static str> {
         return Some("it is the root of the repository, which holds the policy");
     }
     path.components().find_map(|component| {
-        let component = component.to_lowercase();
-        if component.starts_with(".git") {
-            Some("`.git*` and `.github` steer the forge, so no promotion may touch them")
-        } else if component == "codeowners" {
-            Some("CODEOWNERS says who approves, so no promotion may touch it")
-        } else if [TELEFONISTKA_FILE, NATIVE_FILE].contains(&component.as_str()) {
-            Some("it is a policy file, which no promotion may touch")
+        // A few letters that are not ASCII become one of those that are.
+        if component.is_ascii() {
+            named(component)
         } else {
-            None
+            named(&component.to_lowercase())
         }
     })
+}
+
+/// The same for one component: its case does not matter, as on the file systems of many.
+fn named(component: &str) -> Option<&'static str> {
+    let is = |name: &str| component.eq_ignore_ascii_case(name);
+    if component
+        .get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case(".git"))
+    {
+        Some("`.git*` and `.github` steer the forge, so no promotion may touch them")
+    } else if is("codeowners") {
+        Some("CODEOWNERS says who approves, so no promotion may touch it")
+    } else if is(TELEFONISTKA_FILE) || is(NATIVE_FILE) {
+        Some("it is a policy file, which no promotion may touch")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +57,7 @@ mod tests {
             ("docs/CODEOWNERS", true),
             ("Telefonistka.yaml", true),
             ("a/lockflight.yaml", true),
+            ("a/loc\u{212a}flight.yaml", true),
             ("clusters/lab", false),
             ("github", false),
             ("a/git", false),

@@ -47,7 +47,7 @@ fn tokens(batch: &[(Ticket, u32)]) -> Vec<u32> {
 }
 
 fn take(lanes: &mut Lanes<u32>, now: Instant, most: usize) -> Vec<(Ticket, u32)> {
-    match lanes.take(now, most) {
+    match lanes.take(now, most, |_| true) {
         Next::Batch(batch) => batch,
         Next::Nothing { .. } => Vec::new(),
     }
@@ -67,10 +67,10 @@ fn steps_go_out_in_batches_of_one_repository_and_one_at_a_time() {
     let first = take(&mut lanes, now, 3);
     assert_eq!(tokens(&first), [0, 1, 2]);
     assert_eq!(tokens(&take(&mut lanes, now, 3)), [9]);
-    assert_eq!(lanes.take(now, 3), Next::Nothing { until: None });
+    assert_eq!(lanes.take(now, 3, |_| true), Next::Nothing { until: None });
     // The lane is free only when the whole batch is settled.
     finish(&mut lanes, &first[..2]);
-    assert_eq!(lanes.take(now, 3), Next::Nothing { until: None });
+    assert_eq!(lanes.take(now, 3, |_| true), Next::Nothing { until: None });
     finish(&mut lanes, &first[2..]);
     assert_eq!(tokens(&take(&mut lanes, now, 3)), [3, 4]);
     assert_eq!((lanes.waiting(), lanes.in_hand()), (0, 3));
@@ -86,13 +86,13 @@ fn plan_work_goes_out_one_by_one_and_two_of_one_repository_at_a_time() {
     assert_eq!(tokens(&one), [1]);
     assert_eq!(tokens(&take(&mut lanes, now, 100)), [999]);
     assert_eq!(tokens(&take(&mut lanes, now, 100)), [2]);
-    assert_eq!(lanes.take(now, 100), Next::Nothing { until: None });
+    assert_eq!(lanes.take(now, 100, |_| true), Next::Nothing { until: None });
     // Whoever comes meanwhile finds a worker.
     arrive(&mut lanes, now, [arrival(3, 1_000)]);
     assert_eq!(tokens(&take(&mut lanes, now, 100)), [1_000]);
     finish(&mut lanes, &one);
     assert_eq!(tokens(&take(&mut lanes, now, 100)), [3]);
-    assert_eq!(lanes.take(now, 100), Next::Nothing { until: None });
+    assert_eq!(lanes.take(now, 100, |_| true), Next::Nothing { until: None });
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn first_steps_wait_a_moment_for_more() {
     };
     let mut lanes = with_linger();
     arrive(&mut lanes, start, [arrival(1, 1)]);
-    assert_eq!(lanes.take(start, 10), nothing_until_then);
+    assert_eq!(lanes.take(start, 10, |_| true), nothing_until_then);
     arrive(&mut lanes, start + linger / 2, [arrival(1, 2)]);
     assert_eq!(tokens(&take(&mut lanes, start + linger, 10)), [1, 2]);
 
@@ -201,7 +201,7 @@ fn first_steps_wait_a_moment_for_more() {
     let mut lanes = with_linger();
     arrive(&mut lanes, start, [arrival(1, 1), counted(2, 2)]);
     assert_eq!(tokens(&take(&mut lanes, start, 10)), [2]);
-    assert_eq!(lanes.take(start, 10), nothing_until_then);
+    assert_eq!(lanes.take(start, 10, |_| true), nothing_until_then);
     let first = take(&mut lanes, start + linger, 10);
     arrive(&mut lanes, start + linger, [arrival(1, 3)]);
     finish(&mut lanes, &first);
@@ -245,7 +245,10 @@ fn what_waits_for_too_long_is_put_back_with_all_behind_it() {
     assert_eq!((lanes.waiting(), lanes.in_hand()), (1, 1));
     finish(&mut lanes, &first);
     assert_eq!(tokens(&take(&mut lanes, start + 600 * SECOND, 1)), [4]);
-    assert_eq!(lanes.take(start + 600 * SECOND, 1), Next::Nothing { until: None });
+    assert_eq!(
+        lanes.take(start + 600 * SECOND, 1, |_| true),
+        Next::Nothing { until: None }
+    );
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn a_dead_source_takes_what_waits_with_it_and_leaves_the_lane_busy() {
     };
     arrive(&mut lanes, start, [again(1), again(2)]);
     assert_eq!(
-        lanes.take(start, 1),
+        lanes.take(start, 1, |_| true),
         Next::Nothing { until: None },
         "its worker is still at it"
     );
@@ -294,7 +297,7 @@ fn nothing_is_left_behind_of_repositories_that_are_done() {
     }
     arrive(&mut lanes, now, [arrival(1, 1)]);
     lanes.forget(HERE);
-    assert_eq!(lanes.take(now, 1), Next::Nothing { until: None });
+    assert_eq!(lanes.take(now, 1, |_| true), Next::Nothing { until: None });
     assert!(lanes.lanes.is_empty() && lanes.turns.is_empty() && lanes.in_hand.is_empty());
 }
 
@@ -423,7 +426,7 @@ proptest! {
                     let offers: BTreeMap<u64, Vec<u32>> = (0..4)
                         .filter_map(|repo| Some((repo, model.offer(repo, now, most, rules.linger)?)))
                         .collect();
-                    match lanes.take(now, most) {
+                    match lanes.take(now, most, |_| true) {
                         Next::Nothing { until } => {
                             prop_assert!(offers.is_empty(), "{:?} not served", offers);
                             let lingering = (0..4)

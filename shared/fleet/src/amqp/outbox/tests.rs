@@ -6,7 +6,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::super::connection::Connections;
 use super::super::message::PUBLISH;
-use super::super::options::AmqpUri;
+use super::super::options::{AmqpOptions, AmqpUri};
 use super::super::publisher::Rooms;
 use super::*;
 
@@ -26,7 +26,7 @@ impl Desk {
         Self {
             outbox: Outbox::new(
                 connections.publishing().clone(),
-                "journal".to_owned(),
+                Names::new(&AmqpOptions::new(uri)),
                 Duration::from_secs(10),
                 Duration::from_secs(30),
             ),
@@ -40,7 +40,7 @@ impl Desk {
         let messages: Vec<Outgoing> = keys
             .iter()
             .map(|key| Outgoing {
-                exchange: "events".into(),
+                exchange: "somewhere".into(),
                 routing_key: (*key).into(),
                 body: bytes::Bytes::from_static(b"body"),
                 properties: BasicProperties::default(),
@@ -61,21 +61,35 @@ impl Desk {
 
     /// What waits is sent; there is no channel that would do it.
     fn sent(&mut self) -> Vec<u64> {
-        let mut numbers: Vec<u64> = self.outbox.to_send.drain(..).collect();
-        numbers.retain(|number| self.outbox.entries.contains_key(number));
-        for number in &numbers {
-            let entry = self.outbox.entries.get_mut(number).unwrap();
-            entry.on_its_way = true;
-            self.outbox.on_their_way += 1;
-            self.outbox.bytes_on_their_way += entry.message.body.len();
+        let mut sent = Vec::new();
+        while let Some(number) = self.outbox.journaled.to_send.pop_front() {
+            sent.extend(self.outbox.leaves(number, Way::Journaled).map(|_| number));
         }
-        numbers
+        sent
+    }
+
+    /// Those that go alone are sent.
+    fn sent_alone(&mut self) -> Vec<u64> {
+        let mut sent = Vec::new();
+        while let Some(number) = self.outbox.alone.pop_front() {
+            sent.extend(self.outbox.leaves(number, Way::Alone).map(|_| number));
+        }
+        sent
+    }
+
+    fn answer(&mut self, number: u64, way: Way, answer: Answer) {
+        let generation = self.outbox.lane(way).map_or(0, |lane| lane.generation);
+        let sent = Sent {
+            number,
+            way,
+            generation,
+        };
+        self.outbox.settle(Done::Answered(sent, answer));
     }
 
     fn confirm(&mut self, number: u64, returned: Option<u64>) {
         let returned = returned.map(returned_message);
-        self.outbox
-            .settle(Done::Answered(number, Ok(Confirmation::Ack(returned)).into()));
+        self.answer(number, Way::Journaled, Ok(Confirmation::Ack(returned)).into());
     }
 
     async fn fence(&mut self) {
@@ -191,7 +205,7 @@ async fn a_refused_message_fails_its_batch_and_nobody_elses() {
     let mut desk = Desk::new();
     let mut both = desk.publish(&["there", "full"]);
     let mut other = desk.publish(&["there"]);
-    desk.outbox.settle(Done::Answered(2, Answer::Nack(None)));
+    desk.answer(2, Way::Journaled, Answer::Nack(None));
     desk.confirm(1, None);
     desk.confirm(3, None);
     desk.fence().await;
@@ -217,6 +231,108 @@ async fn what_is_unsettled_when_the_connection_is_lost_is_sent_again_in_its_orde
     for answer in &mut answers {
         assert!(matches!(answer.try_recv(), Ok(Ok(()))));
     }
+}
+
+fn closed(reply: Option<&str>) -> Answer {
+    Answer::Failed(Why {
+        reply: reply.map(ToOwned::to_owned),
+        ..Why::new("the channel is closed")
+    })
+}
+
+#[tokio::test]
+async fn who_was_the_end_of_a_channel_is_found_out_and_fails_alone() {
+    let mut desk = Desk::new();
+    let mut answers: Vec<Told> = (0..4).map(|_| desk.publish(&["there"])).collect();
+    desk.confirm(1, None);
+    desk.fence().await;
+    for number in [3, 2, 4] {
+        desk.answer(number, Way::Journaled, closed(None));
+    }
+    desk.outbox.bury();
+    assert!(
+        desk.sent().is_empty(),
+        "nothing is sent together that may fail together"
+    );
+    assert_eq!(desk.sent_alone(), [2, 3, 4]);
+    desk.answer(4, Way::Alone, Answer::Ack(None));
+    // One that got no channel is none the worse.
+    desk.answer(2, Way::Alone, closed(None));
+    desk.answer(3, Way::Alone, closed(Some("PRECONDITION_FAILED - so it is")));
+    desk.fence().await;
+    let error = answers[2].try_recv().unwrap().unwrap_err();
+    assert!(matches!(error, Unconfirmed::Untaken { .. }), "{error}");
+    assert!(error.to_string().contains("somewhere"), "{error}");
+    assert!(error.to_string().contains("lockflight topology"), "{error}");
+    assert!(matches!(answers[3].try_recv(), Ok(Ok(()))));
+    assert_eq!(desk.sent_alone(), [2]);
+    desk.answer(2, Way::Alone, Answer::Ack(None));
+    desk.fence().await;
+    assert!(matches!(answers[1].try_recv(), Ok(Ok(()))));
+    assert_eq!((desk.outbox.on_their_way, desk.outbox.bytes_on_their_way), (0, 0));
+}
+
+#[tokio::test]
+async fn only_what_went_to_the_exchange_that_the_broker_names_is_suspected() {
+    let mut desk = Desk::new();
+    let mut answers: Vec<Told> = (0..3).map(|_| desk.publish(&["there"])).collect();
+    desk.outbox.entries.get_mut(&2).unwrap().message.exchange = "nowhere".into();
+    desk.answer(1, Way::Journaled, closed(None));
+    desk.answer(
+        2,
+        Way::Journaled,
+        closed(Some("NOT_FOUND - no exchange 'nowhere' in vhost '/'")),
+    );
+    desk.answer(3, Way::Journaled, closed(None));
+    desk.outbox.bury();
+    assert_eq!(desk.sent(), [1, 3]);
+    assert_eq!(desk.sent_alone(), [2]);
+    desk.answer(
+        2,
+        Way::Alone,
+        closed(Some("NOT_FOUND - no exchange 'nowhere' in vhost '/'")),
+    );
+    assert!(desk.outbox.doubtful.contains("nowhere"));
+    assert!(matches!(
+        answers[1].try_recv(),
+        Ok(Err(Unconfirmed::Untaken { .. }))
+    ));
+    for number in [1, 3] {
+        desk.confirm(number, None);
+    }
+    desk.fence().await;
+    assert!(matches!(answers[0].try_recv(), Ok(Ok(()))));
+    assert!(matches!(answers[2].try_recv(), Ok(Ok(()))));
+}
+
+#[tokio::test]
+async fn what_came_to_the_journal_counts_only_when_the_way_to_the_work_is_there() {
+    let mut desk = Desk::new();
+    let events = desk.outbox.names.events();
+    let mut answers: Vec<Told> = (0..2).map(|_| desk.publish(&["there"])).collect();
+    for number in [1, 2] {
+        let entry = desk.outbox.entries.get_mut(&number).unwrap();
+        entry.message.exchange = events.as_str().into();
+    }
+    for (number, answer) in [
+        (1, Answer::Nack(None)),
+        (
+            2,
+            Answer::Ack(Some(Returned {
+                number: Some(99),
+                why: "NO_ROUTE".to_owned(),
+            })),
+        ),
+    ] {
+        desk.confirm(number, None);
+        desk.fence().await;
+        assert_eq!(desk.outbox.vouch.waiting, [number]);
+        desk.outbox.vouch.take_off(99);
+        desk.outbox.settle(Done::Probed(0, answer));
+    }
+    assert!(matches!(answers[0].try_recv(), Ok(Ok(()))));
+    let error = answers[1].try_recv().unwrap().unwrap_err();
+    assert!(matches!(error, Unconfirmed::Unbound { .. }), "{error}");
 }
 
 #[tokio::test]
