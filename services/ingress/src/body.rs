@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody as _};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The unit in which memory is shared out.
 const BLOCK: usize = 1024;
-/// What a body begins with; most deliveries fit.
+/// What a body begins with at most, whatever its head announces; most deliveries fit.
 const FIRST: usize = 64 * BLOCK;
 
 /// Why a body was not read to its end.
@@ -35,7 +35,7 @@ pub(crate) struct Bodies {
 
 /// A body, and its share of the memory for as long as it is there.
 pub(crate) struct Received {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     _share: OwnedSemaphorePermit,
 }
 
@@ -67,6 +67,10 @@ impl Bodies {
     }
 
     async fn collect(&self, mut body: Body) -> Result<Received, BodyError> {
+        let announced = body
+            .size_hint()
+            .exact()
+            .and_then(|length| usize::try_from(length).ok());
         let mut share = self.share(0)?;
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -78,14 +82,22 @@ impl Bodies {
             if length > self.max {
                 return Err(BodyError::TooLarge(self.max));
             }
+            if bytes.is_empty() && announced == Some(data.len()) {
+                // All of it has come at once: it stays where it is.
+                share.merge(self.share(data.len())?);
+                let bytes = data;
+                return Ok(Received { bytes, _share: share });
+            }
             if length > bytes.capacity() {
                 // Twice as much each time, so that a body is moved seldom; never more than the cap.
-                let capacity = (bytes.capacity() * 2).max(FIRST).min(self.max).max(length);
+                let first = announced.map_or(FIRST, |length| length.min(FIRST));
+                let capacity = (bytes.capacity() * 2).max(first).min(self.max).max(length);
                 share.merge(self.share(capacity - bytes.capacity())?);
                 bytes.reserve_exact(capacity - bytes.len());
             }
             bytes.extend_from_slice(&data);
         }
+        let bytes = Bytes::from(bytes);
         Ok(Received { bytes, _share: share })
     }
 
@@ -121,7 +133,10 @@ mod tests {
     async fn a_body_of_exactly_the_cap_is_read_whole() {
         let bodies = bodies(10, 100 * BLOCK);
         let read = bodies.read(Body::from("0123456789")).await.ok();
-        assert_eq!(read.map(|read| read.bytes), Some(b"0123456789".to_vec()));
+        assert_eq!(
+            read.map(|read| read.bytes),
+            Some(Bytes::from_static(b"0123456789"))
+        );
         let refused = bodies.read(Body::from("0123456789a")).await.err();
         assert_eq!(refused, Some(BodyError::TooLarge(10)));
     }

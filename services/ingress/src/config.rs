@@ -62,7 +62,7 @@ impl IngressConfig {
             secrets,
             path: default_path(),
             max_body: MAX_BODY,
-            max_in_flight: 64,
+            max_in_flight: 256,
             max_buffered: 4 * MAX_BODY,
             read_timeout: Duration::from_secs(10),
             publish_timeout: default_publish_timeout(),

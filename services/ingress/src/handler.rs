@@ -18,7 +18,7 @@ use lockflight_runtime::{panics, trace_context};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tracing::field::{Empty, display};
-use tracing::{Instrument as _, Span, error, info_span};
+use tracing::{Instrument as _, Span, error, info_span, record_all};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::IngressConfig;
@@ -38,11 +38,16 @@ pub(crate) struct Ingress<Q> {
     in_flight: Semaphore,
     publish_timeout: Duration,
     queue: Q,
+    /// The path, and the name of the spans of what arrives there: the same for every delivery.
+    route: Arc<str>,
+    span_name: String,
 }
 
 impl<Q> Ingress<Q> {
     pub(crate) fn new(config: IngressConfig, keys: Keys, queue: Q) -> Self {
         Self {
+            span_name: telemetry::span::webhook(&config.path),
+            route: config.path.into(),
             keys,
             bodies: Bodies::new(config.max_body, config.max_buffered, config.read_timeout),
             in_flight: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
@@ -60,10 +65,9 @@ pub(crate) async fn wrong_method() -> Answer {
 /// Answers a POST.
 pub(crate) async fn deliver<Q: Queue>(State(ingress): State<Arc<Ingress<Q>>>, request: Request) -> Answer {
     let began = Instant::now();
-    let route = request.uri().path().to_owned();
     let span = info_span!(
         "webhook",
-        otel.name = telemetry::span::webhook(&route),
+        otel.name = ingress.span_name,
         otel.kind = "server",
         trace_id = Empty,
         delivery.id = Empty,
@@ -76,7 +80,7 @@ pub(crate) async fn deliver<Q: Queue>(State(ingress): State<Arc<Ingress<Q>>>, re
     let context = trace::of(&span).unwrap_or_else(trace_context::new_trace);
     span.record("trace_id", trace_context::trace_id(&context));
     span.set_attribute(attribute::HTTP_REQUEST_METHOD, "POST");
-    span.set_attribute(attribute::HTTP_ROUTE, route);
+    span.set_attribute(attribute::HTTP_ROUTE, Arc::clone(&ingress.route));
     async {
         let (head, body) = request.into_parts();
         let answer = match panics::catch(ingress.answer(&head, body, context)).await {
@@ -94,7 +98,7 @@ pub(crate) async fn deliver<Q: Queue>(State(ingress): State<Arc<Ingress<Q>>>, re
     .await
 }
 
-/// What a delivery turned out to be, and the hash of its raw body.
+/// What a delivery turned out to be, and the hash of its raw body where that is passed on.
 struct Examined {
     claimed: Claimed,
     meaning: Meaning,
@@ -117,16 +121,19 @@ impl<Q> Ingress<Q> {
     /// Looks at what was signed.
     fn read(headers: &HeaderMap, raw: &[u8], span: &Span) -> Result<Examined, Answer> {
         let claimed = Claimed::find(headers)?;
-        span.record("delivery.id", display(&claimed.delivery));
-        span.record("event", claimed.event.as_str());
+        record_all!(span, delivery.id = %claimed.delivery, event = claimed.event.as_str());
         span.set_attribute(attribute::DELIVERY_ID, claimed.delivery.as_str().to_owned());
         span.set_attribute(attribute::EVENT, telemetry::event(&claimed.event));
         match payload::read(&claimed.event, claimed.encoding, raw) {
-            Ok(meaning) => Ok(Examined {
-                claimed,
-                meaning,
-                body_sha256: format!("{:x}", Sha256::digest(raw)),
-            }),
+            Ok(meaning) => {
+                let passed_on = matches!(meaning, Meaning::Merged { .. });
+                let body_sha256 = passed_on.then(|| format!("{:x}", Sha256::digest(raw)));
+                Ok(Examined {
+                    claimed,
+                    meaning,
+                    body_sha256: body_sha256.unwrap_or_default(),
+                })
+            }
             Err(unreadable) => Err(Answer::from(unreadable)
                 .of_event(&claimed.event)
                 .about(claimed.delivery)),
@@ -152,7 +159,10 @@ impl<Q: Queue> Ingress<Q> {
         span.set_attribute(attribute::HTTP_REQUEST_BODY_SIZE, bytes);
         let is_small = received.bytes.len() <= SMALL;
         let examined = if is_small && self.keys.prove(signature, &received.bytes) {
-            Self::read(&head.headers, &received.bytes, &span)?
+            let examined = Self::read(&head.headers, &received.bytes, &span)?;
+            // The connection gets its buffer back while the queue confirms.
+            drop(received);
+            examined
         } else {
             // Files may have to be read, and a hash over 25 MB would hold up the other tasks of its thread.
             let (ingress, headers, inner) = (Arc::clone(self), head.headers.clone(), span.clone());

@@ -1,12 +1,12 @@
 //! `X-Hub-Signature-256`: <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac as _};
 use http::HeaderMap;
 use lockflight_runtime::{Secret, SecretError};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 use tokio::time::Instant;
 use tracing::warn;
@@ -67,11 +67,13 @@ pub(crate) struct Keys {
     loaded: Mutex<Loaded>,
 }
 
-#[derive(Clone)]
 struct Loaded {
-    keys: Vec<SecretString>,
+    keys: Prepared,
     at: Instant,
 }
+
+/// The secrets, each as an HMAC that has taken it in already: what a delivery needs is a copy of that, not the secret.
+type Prepared = Arc<[Hmac<Sha256>]>;
 
 impl Keys {
     pub(crate) fn load(secrets: Vec<Secret>) -> Result<Self, SecretError> {
@@ -99,13 +101,13 @@ impl Keys {
     pub(crate) fn prove(&self, signature: Signature, body: &[u8]) -> bool {
         let known = {
             let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            (loaded.at.elapsed() < READ_AGAIN).then(|| loaded.keys.clone())
+            (loaded.at.elapsed() < READ_AGAIN).then(|| Arc::clone(&loaded.keys))
         };
         known.is_some_and(|keys| fits(&keys, signature, body))
     }
 
     /// The secrets, read again if the last time is `age` ago. When they can't be read, those from before go on to count.
-    fn newer_than(&self, age: Duration) -> Vec<SecretString> {
+    fn newer_than(&self, age: Duration) -> Prepared {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if loaded.at.elapsed() >= age {
             loaded.at = Instant::now();
@@ -117,22 +119,25 @@ impl Keys {
                 ),
             }
         }
-        loaded.keys.clone()
+        Arc::clone(&loaded.keys)
     }
 }
 
-fn read(secrets: &[Secret]) -> Result<Vec<SecretString>, SecretError> {
-    secrets.iter().map(Secret::load).collect()
+fn read(secrets: &[Secret]) -> Result<Prepared, SecretError> {
+    let mut keys = Vec::with_capacity(secrets.len());
+    for secret in secrets {
+        // An HMAC takes a key of any length, so that there is no error to hide.
+        keys.extend(Hmac::new_from_slice(secret.load()?.expose_secret().as_bytes()));
+    }
+    Ok(keys.into())
 }
 
-fn fits(keys: &[SecretString], signature: Signature, body: &[u8]) -> bool {
+fn fits(keys: &[Hmac<Sha256>], signature: Signature, body: &[u8]) -> bool {
     let mut fits = false;
     for key in keys {
-        // An HMAC takes a key of any length, so that there is no error to hide.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes()) {
-            mac.update(body);
-            fits |= mac.verify_slice(&signature.0).is_ok();
-        }
+        let mut mac = key.clone();
+        mac.update(body);
+        fits |= mac.verify_slice(&signature.0).is_ok();
     }
     fits
 }

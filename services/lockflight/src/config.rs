@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use lockflight_fleet::Schedule;
 use lockflight_fleet::amqp::{AmqpOptions, AmqpUri};
 use lockflight_fleet::embedded::{EmbeddedOptions, JournalLimits};
 use lockflight_fleet::redis::{KeyPrefix, RedisOptions, RedisUri};
+use lockflight_fleet::{Schedule, Seat};
 use lockflight_forge::{Auth, ForgeConfig, Permissions};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::{IngressConfig, WebhookConfig};
@@ -74,6 +74,8 @@ struct ApproverConfig {
 struct StorageConfig {
     /// Holds `state.sqlite` and the git mirrors.
     directory: FilePath,
+    /// How large all mirrors together may become before those that were not used for the longest time are removed.
+    mirrors_max_bytes: u64,
 }
 
 /// `[promotion]`.
@@ -96,6 +98,8 @@ struct PromotionConfig {
 struct QueueConfig {
     /// RabbitMQ; none: a file of this process alone.
     url: Option<Secret>,
+    /// RabbitMQ's management API, which only `doctor` asks.
+    management_url: Option<Secret>,
     /// What the names of exchanges and queues begin with.
     prefix: String,
     /// Over how many queues the steps are spread. The same for every process of a fleet.
@@ -139,6 +143,8 @@ struct Wait(#[serde(with = "duration")] Duration);
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct WorkersSection {
+    /// The name under which the process comes back after a restart; by default made of the host and the storage directory.
+    name: Option<String>,
     planners: usize,
     executors: usize,
     /// Steps of one repository that are fetched and pushed in one go, at most.
@@ -157,6 +163,7 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             directory: FilePath::new("lockflight-data"),
+            mirrors_max_bytes: 20 << 30,
         }
     }
 }
@@ -177,6 +184,7 @@ impl Default for QueueConfig {
         let schedule = Schedule::production();
         Self {
             url: None,
+            management_url: None,
             prefix: "lockflight".to_owned(),
             partitions: 16,
             waits: [5, 30, 120, 600, 3_600]
@@ -206,6 +214,7 @@ impl Default for LocksConfig {
 impl Default for WorkersSection {
     fn default() -> Self {
         Self {
+            name: None,
             planners: 4,
             executors: 8,
             batch: 32,
@@ -263,6 +272,11 @@ impl RolesToml {
             .then(|| self.workers_of(RoleSet::ALL, ingress.as_ref()))
     }
 
+    /// Where `doctor` asks about policies.
+    pub(crate) const fn management(&self) -> Option<&Secret> {
+        self.queue.management_url.as_ref()
+    }
+
     /// What the ingress needs, for `doctor`.
     pub(crate) fn ingress(&self) -> Option<IngressConfig> {
         self.webhook.clone().map(IngressConfig::from)
@@ -312,6 +326,7 @@ impl RolesToml {
         queue.backoff = self.schedule();
         queue.journal.max_age = self.queue.journal_max_age;
         queue.journal.max_bytes = self.queue.journal_max_bytes;
+        queue.validate().context("[queue] can't be used")?;
         let locks = match &self.locks.url {
             Some(url) => {
                 let url = url.load().context("[locks] url_file")?;
@@ -322,6 +337,7 @@ impl RolesToml {
                 locks.lease = self.locks.lease;
                 locks.heartbeat = self.locks.heartbeat;
                 locks.member_expiry = self.locks.expiry;
+                locks.check().context("[locks] can't be used")?;
                 Some(Box::new(locks))
             }
             None if which.executor => {
@@ -331,9 +347,14 @@ impl RolesToml {
             }
             None => None,
         };
+        let seat = match &self.workers.name {
+            Some(name) => Seat::parse(name).context("[workers] name can't be used")?,
+            None => Seat::of_directory(self.storage.directory.as_path()),
+        };
         Ok(Backend::Servers {
             queue: Box::new(queue),
             locks,
+            seat,
         })
     }
 
@@ -368,10 +389,16 @@ impl RolesToml {
         for secret in self.promotion.marker_secret.iter().chain(webhook) {
             marker_keys.push(MarkerKey::derive(secret.load()?.expose_secret().as_bytes()));
         }
+        if marker_keys.is_empty() {
+            bail!(
+                "there is no key to sign lineage markers with: configure [promotion] marker_secret_file, or [webhook] secret_file"
+            );
+        }
         Ok(WorkersConfig {
             forge: ForgeConfig::new(&github.api_url, auth),
             approver,
             directory: PathBuf::from(self.storage.directory.as_path()),
+            mirrors_max_bytes: self.storage.mirrors_max_bytes,
             plain_http: PlainHttp::Loopback,
             marker_keys,
             author: Identity {

@@ -189,6 +189,17 @@ impl Forge {
         Ok(())
     }
 
+    /// Returns the installation tokens that are good now: what somebody who listens could have.
+    #[must_use]
+    pub fn installation_tokens(&self) -> Vec<String> {
+        let now = Timestamp::now();
+        let state = self.inner.state();
+        let good = state.tokens.iter().filter(|(_, owner)| {
+            matches!(owner, TokenOwner::Installation { expires_at, .. } if *expires_at > now)
+        });
+        good.map(|(token, _)| token.clone()).collect()
+    }
+
     /// Makes every installation token expire at once.
     pub fn expire_installation_tokens(&self) {
         let past = Timestamp::from_unix(0);

@@ -1,7 +1,7 @@
 //! `/healthz`: the process is alive. `/readyz`: it can do its work now.
 //!
-//! Readiness is the sum of named checks. A [`Flag`] is set by whoever knows; a check of [`Health::check`] is asked each time, all of
-//! them at once, each for at most [`CHECK_TIMEOUT`]. A process that drains is never ready, so that a load balancer turns away first.
+//! Readiness is the sum of named checks. They are asked each time, all of them at once, each for at most [`CHECK_TIMEOUT`]. A process that
+//! drains is never ready, so that a load balancer turns away first.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -92,20 +92,6 @@ impl Health {
         self.lock().insert(name, Arc::new(move || Box::pin(check())));
     }
 
-    /// Adds a check that somebody sets. It begins as not ready.
-    #[must_use = "a flag that nobody sets is never ready"]
-    pub fn flag(&self, name: &'static str) -> Flag {
-        let state = Arc::new(Mutex::new(Err("starting".to_owned())));
-        let flag = Flag {
-            state: Arc::clone(&state),
-        };
-        self.check(name, move || {
-            let now = state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            std::future::ready(now)
-        });
-        flag
-    }
-
     /// Asks every check now.
     pub async fn readiness(&self) -> Readiness {
         let mut asked = JoinSet::new();
@@ -155,28 +141,6 @@ impl fmt::Debug for Health {
     }
 }
 
-/// A check that somebody sets.
-#[derive(Clone, Debug)]
-pub struct Flag {
-    state: Arc<Mutex<Result<(), String>>>,
-}
-
-impl Flag {
-    /// It passes from now on.
-    pub fn ready(&self) {
-        self.set(Ok(()));
-    }
-
-    /// It fails from now on, for this reason: no secrets, one short sentence.
-    pub fn not_ready(&self, reason: impl Into<String>) {
-        self.set(Err(reason.into()));
-    }
-
-    fn set(&self, state: Result<(), String>) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-}
-
 #[derive(Serialize)]
 struct Alive {
     status: &'static str,
@@ -214,7 +178,8 @@ mod tests {
     #[tokio::test]
     async fn a_process_is_ready_once_every_check_passes() {
         let health = Health::new(Shutdown::new());
-        let flag = health.flag("queue");
+        let (queue, state) = tokio::sync::watch::channel(Err("starting".to_owned()));
+        health.check("queue", move || std::future::ready(state.borrow().clone()));
         health.check("disk", || async { Ok(()) });
         let (status, body) = get(&health, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -225,10 +190,10 @@ mod tests {
                 "checks": {"disk": {"ready": true}, "queue": {"ready": false, "reason": "starting"}}
             })
         );
-        flag.ready();
+        queue.send(Ok(())).unwrap();
         let (status, body) = get(&health, "/readyz").await;
         assert_eq!((status, &body["status"]), (StatusCode::OK, &"ready".into()));
-        flag.not_ready("the disk is full");
+        queue.send(Err("it is full".to_owned())).unwrap();
         assert_eq!(get(&health, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(get(&health, "/healthz").await.0, StatusCode::OK);
     }

@@ -1,6 +1,8 @@
 //! `lockflight doctor`: looks at everything around Lockflight, and says how to mend what is not right.
 
 mod checks;
+mod management;
+mod policies;
 
 use std::io::Write as _;
 

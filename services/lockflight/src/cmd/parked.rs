@@ -1,6 +1,6 @@
 //! `lockflight parked`: what waits for a person.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::io::Write as _;
 
 use anyhow::Context as _;
@@ -47,31 +47,28 @@ async fn answer(queue: &impl Queue, args: &ParkedArgs) -> anyhow::Result<Exit> {
     }
     let mut exit = Exit::Success;
     let mut seen = HashSet::new();
-    let mut ids: VecDeque<ParkedId> = args.release.iter().map(ParkedId::new).collect();
+    let mut ids: Vec<ParkedId> = args.release.iter().map(ParkedId::new).collect();
     loop {
-        let Some(id) = ids.pop_front() else {
-            // A list has its limit, and there may be more behind it.
-            let parked = if args.release_all {
-                queue.parked().await?
-            } else {
-                Vec::new()
-            };
-            ids.extend(
-                parked
-                    .into_iter()
-                    .map(|parked| parked.id)
-                    .filter(|id| seen.insert(id.clone())),
-            );
-            if ids.is_empty() {
-                return Ok(exit);
+        ids.retain(|id| seen.insert(id.clone()));
+        if !ids.is_empty() {
+            for (id, released) in ids.iter().zip(queue.release_each(&ids).await?) {
+                if released {
+                    writeln!(out, "{id} is back on its queue")?;
+                } else {
+                    writeln!(out, "{id} is not parked (any more)")?;
+                    exit = Exit::NotFound;
+                }
             }
-            continue;
-        };
-        if queue.release(&id).await? {
-            writeln!(out, "{id} is back on its queue")?;
+        }
+        // A list has its limit, and there may be more behind it.
+        let parked = if args.release_all {
+            queue.parked().await?
         } else {
-            writeln!(out, "{id} is not parked (any more)")?;
-            exit = Exit::NotFound;
+            Vec::new()
+        };
+        ids = parked.into_iter().map(|parked| parked.id).collect();
+        if ids.iter().all(|id| seen.contains(id)) {
+            return Ok(exit);
         }
     }
 }

@@ -157,6 +157,7 @@ async fn start_roles(
             Auth::token(forge.personal_token("approver")?),
         )),
         directory: directory.clone(),
+        mirrors_max_bytes: u64::MAX,
         plain_http: PlainHttp::Loopback,
         marker_keys: vec![MarkerKey::derive(app.webhook_secret.as_bytes())],
         author: Identity {

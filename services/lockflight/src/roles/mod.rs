@@ -12,7 +12,7 @@ use axum::Router;
 use lockflight_fleet::amqp::AmqpOptions;
 use lockflight_fleet::embedded::{EmbeddedFleet, EmbeddedOptions};
 use lockflight_fleet::redis::RedisOptions;
-use lockflight_fleet::{Queue, RepoLock, Work};
+use lockflight_fleet::{Queue, RepoLock, Seat, Work};
 use lockflight_forge::{Forge, ForgeConfig};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::IngressConfig;
@@ -89,6 +89,8 @@ pub(crate) enum Backend {
     Servers {
         queue: Box<AmqpOptions>,
         locks: Option<Box<RedisOptions>>,
+        /// The name under which the process comes back after a restart.
+        seat: Seat,
     },
 }
 
@@ -99,6 +101,8 @@ pub(crate) struct WorkersConfig {
     pub(crate) approver: Option<ForgeConfig>,
     /// Holds `mirrors/`.
     pub(crate) directory: PathBuf,
+    /// How large they may become all together.
+    pub(crate) mirrors_max_bytes: u64,
     pub(crate) plain_http: PlainHttp,
     /// The first signs, all are believed.
     pub(crate) marker_keys: Vec<MarkerKey>,
@@ -186,11 +190,11 @@ pub(crate) async fn start(
                 address,
             })
         }
-        Backend::Servers { queue, locks } => {
+        Backend::Servers { queue, locks, seat } => {
             let (plans, steps) = workers.as_ref().map_or((false, false), |workers| {
                 (workers.planners.is_some(), workers.executors.is_some())
             });
-            let servers = Servers::start(*queue, locks.map(|locks| *locks), plans, steps, shutdown)?;
+            let servers = Servers::start(*queue, locks.map(|locks| *locks), &seat, (plans, steps), shutdown)?;
             let health = Health::new(shutdown.clone());
             servers.check(&health);
             let parts = Parts {
@@ -271,7 +275,7 @@ pub(crate) fn servers_of(
     command: &str,
 ) -> anyhow::Result<(AmqpOptions, Option<RedisOptions>)> {
     match backend {
-        Backend::Servers { queue, locks } => Ok((*queue, locks.map(|locks| *locks))),
+        Backend::Servers { queue, locks, .. } => Ok((*queue, locks.map(|locks| *locks))),
         Backend::Embedded { .. } => bail!(
             "`lockflight {command}` needs RabbitMQ: give --queue amqp://…, or set queue.url_file. Without servers, run `lockflight serve`"
         ),

@@ -1,6 +1,7 @@
 //! Planner and executor of a process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use lockflight_executor::{Executor, ExecutorConfig};
@@ -13,6 +14,9 @@ use lockflight_runtime::Shutdown;
 use tokio::sync::watch;
 
 use super::WorkersConfig;
+
+/// How often the mirrors are looked after. A round that finds nothing to do lists a few directories.
+const UPKEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// The ways to GitHub: Lockflight's own, and that of the second identity.
 pub(super) fn connections(
@@ -42,9 +46,11 @@ pub(super) fn start<Q: Queue, L: RepoLock>(
     };
     let mirrors = Mirrors::new(MirrorsConfig {
         plain_http: config.plain_http,
+        max_bytes: Some(config.mirrors_max_bytes),
         ..MirrorsConfig::new(config.directory.join("mirrors"))
     })
     .context("the git mirrors can't be kept")?;
+    drop(shutdown.spawn("upkeep", upkeep(mirrors.clone(), shutdown.clone())));
     let (forge, approver) = connections(config.forge, config.approver)?;
 
     if let Some(planners) = config.planners {
@@ -78,13 +84,22 @@ pub(super) fn start<Q: Queue, L: RepoLock>(
     Ok(())
 }
 
+/// Looks after the mirrors now and then.
+async fn upkeep(mirrors: Mirrors, stop: Shutdown) {
+    loop {
+        tokio::select! {
+            () = stop.draining() => return,
+            () = tokio::time::sleep(UPKEEP_EVERY) => {}
+        }
+        tokio::select! {
+            () = stop.draining() => return,
+            _done = mirrors.maintain() => {}
+        }
+    }
+}
+
 /// Sweeps while it is this process's turn.
-async fn sweep(
-    forge: Forge,
-    every: std::time::Duration,
-    turn: Option<watch::Receiver<bool>>,
-    stop: Shutdown,
-) {
+async fn sweep(forge: Forge, every: Duration, turn: Option<watch::Receiver<bool>>, stop: Shutdown) {
     let Some(mut turn) = turn else {
         return lockflight_planner::sweep(forge, Hook::App, every, stop.draining()).await;
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use lockflight_fleet::Seat;
 use lockflight_fleet::amqp::{AmqpFleet, AmqpOptions, Consume, Partitions, owned};
 use lockflight_fleet::redis::{Member, MemberId, Membership, Redis, RedisLocks, RedisOptions, Role};
 use lockflight_runtime::{Health, Shutdown};
@@ -18,16 +19,17 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Begins to use them. That one of them is away now is no error: it is waited for.
+    /// Begins to use them, for plans and steps as far as the process works on them. That one of them is away now is no error: it is waited
+    /// for.
     pub(super) fn start(
         queue: AmqpOptions,
         locks: Option<RedisOptions>,
-        plans: bool,
-        steps: bool,
+        seat: &Seat,
+        (plans, steps): (bool, bool),
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
         let partitions = queue.partitions;
-        let me = MemberId::of_this_process();
+        let me = MemberId::at(seat);
         let redis = locks
             .map(|locks| Redis::start(locks, me.clone()))
             .transpose()

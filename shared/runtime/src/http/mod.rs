@@ -98,7 +98,7 @@ pub async fn serve_with(
         };
         let Some((stream, slot)) = accepted? else { break };
         let (router, ours) = (router.clone(), shutdown.clone());
-        drop(shutdown.spawn("connection", async move {
+        drop(shutdown.spawn_bare("connection", async move {
             let _slot = slot;
             tokio::select! {
                 () = ours.cancelled() => {}
@@ -176,13 +176,8 @@ async fn connection(limits: Limits, stream: TcpStream, router: Router, shutdown:
 }
 
 async fn answer(mut router: Router, request: Request) -> Result<Response, std::convert::Infallible> {
-    let answered = panics::catch(async {
-        match <Router as tower::ServiceExt<Request>>::ready(&mut router).await {
-            Ok(router) => router.call(request).await,
-            Err(never) => match never {},
-        }
-    });
-    match answered.await {
+    // A router is always ready.
+    match panics::catch(async { router.call(request).await }).await {
         Ok(answer) => answer,
         Err(panicked) => {
             error!(panic = %panicked.message, "a request handler panicked");

@@ -100,18 +100,41 @@ impl Shutdown {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let running = self.enter(name);
         self.inner.tracker.spawn(
-            async move {
-                let _running = running;
-                let ended = panics::catch(task).await;
-                if let Err(panicked) = &ended {
-                    error!(task = name, panic = %panicked.message, "task `{name}` panicked");
-                }
-                ended
-            }
-            .instrument(info_span!("task", task = name)),
+            self.watched(name, task)
+                .instrument(info_span!("task", task = name)),
         )
+    }
+
+    /// As [`spawn`](Self::spawn), without a span: for tasks that are polled so often that entering and leaving it costs, and whose work
+    /// has spans of its own.
+    pub(crate) fn spawn_bare<F>(&self, name: &'static str, task: F) -> JoinHandle<Result<F::Output, Panicked>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.inner.tracker.spawn(self.watched(name, task))
+    }
+
+    /// A task that is known by its name while it runs, and whose panic is logged.
+    fn watched<F>(
+        &self,
+        name: &'static str,
+        task: F,
+    ) -> impl Future<Output = Result<F::Output, Panicked>> + Send + 'static
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let running = self.enter(name);
+        async move {
+            let _running = running;
+            let ended = panics::catch(task).await;
+            if let Err(panicked) = &ended {
+                error!(task = name, panic = %panicked.message, "task `{name}` panicked");
+            }
+            ended
+        }
     }
 
     /// Runs a task without which the process is of no use. When it ends before the drain has begun, by an error, a panic or on its own,
@@ -163,12 +186,6 @@ impl Shutdown {
     /// Ends at the hard stop: the deadline of the drain has passed.
     pub async fn cancelled(&self) {
         self.inner.cancelled.cancelled().await;
-    }
-
-    /// A token of the hard stop, for code that takes one.
-    #[must_use]
-    pub fn token(&self) -> CancellationToken {
-        self.inner.cancelled.child_token()
     }
 
     /// Begins the drain at the first SIGINT or SIGTERM. The second one ends the process at once, with 128 and the signal's number as

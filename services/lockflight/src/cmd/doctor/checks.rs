@@ -11,7 +11,7 @@ use lockflight_forge::Forge;
 use lockflight_git::{Mirrors, MirrorsConfig};
 use lockflight_promotion::ErrorClass;
 
-use super::Finding;
+use super::{Finding, policies};
 use crate::config::RolesToml;
 use crate::roles::{self, Backend};
 
@@ -44,8 +44,10 @@ pub(super) async fn all(config: &RolesToml) -> Vec<Finding> {
             ));
             findings.push(writable(&directory));
         }
-        Ok(Backend::Servers { queue, locks }) => {
+        Ok(Backend::Servers { queue, locks, .. }) => {
+            let options = (*queue).clone();
             findings.extend(broker(*queue).await);
+            findings.extend(policies::look(config.management(), &options).await);
             findings.push(match locks {
                 Some(locks) => lock_server(*locks).await,
                 None => Finding::absent(
@@ -87,7 +89,7 @@ pub(super) async fn all(config: &RolesToml) -> Vec<Finding> {
     findings
 }
 
-fn said(error: &dyn std::error::Error) -> String {
+pub(super) fn said(error: &dyn std::error::Error) -> String {
     Failure::of(ErrorClass::Retry, error).reason
 }
 
