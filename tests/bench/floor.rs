@@ -1,17 +1,16 @@
 //! The same without Lockflight: git and REST as they are, from this process.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 
+use crate::command::{feed, run};
 use crate::http::Client;
-use crate::stage::{Stage, run};
+use crate::stage::Stage;
 use crate::stats::millis;
 
 /// A bare clone of a repository on the forge.
@@ -61,20 +60,13 @@ impl Checkout {
                 content.len()
             ));
         }
-        let mut command = stage.git(&self.folder);
-        let mut child = command
-            .args(["fast-import", "--quiet", "--force"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("git is installed");
-        let mut input = child.stdin.take().expect("it was asked for");
-        input
-            .write_all(stream.as_bytes())
-            .await
-            .expect("git reads what it is told");
-        drop(input);
-        let status = child.wait().await.expect("a child can be waited for");
-        assert!(status.success(), "git fast-import failed");
+        feed(
+            stage
+                .git(&self.folder)
+                .args(["fast-import", "--quiet", "--force"]),
+            stream.as_bytes(),
+        )
+        .await;
     }
 
     pub(crate) async fn push(&self, stage: &Stage, names: &[String]) {

@@ -15,8 +15,8 @@ use crate::{Plan, policies};
 const EXCHANGE: &str = "lockflight.events";
 const QUEUE: &str = "lockflight.plan";
 
-/// As many as the ingress takes at a time.
-const CONNECTIONS: usize = 64;
+/// More than there are on their way to the broker at a time; half of what the ingress takes.
+const CONNECTIONS: usize = 128;
 const WINDOWS: [usize; 3] = [100, 300, 1_000];
 
 struct Bench<'a> {
@@ -27,6 +27,7 @@ struct Bench<'a> {
     length: Duration,
     /// How many there are: once this process is kept to some, it sees these alone.
     processors: OnceLock<usize>,
+    broker: String,
     stage: &'a Stage,
 }
 
@@ -43,6 +44,7 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
         .await;
     assert_eq!(status, 202);
     let message = raw.get(QUEUE).await.expect("what was accepted is in the queue");
+    let broker = stage.rabbit.ctl(&["eval", "os:getpid()."]).await;
     let bench = Bench {
         ingress,
         raw,
@@ -50,6 +52,7 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
         message,
         length: Duration::from_secs(plan.either(2, 6)),
         processors: OnceLock::new(),
+        broker: broker.trim().trim_matches('"').to_owned(),
         stage,
     };
     report.title(&format!(
@@ -57,7 +60,7 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
         bench.webhook.body.len(),
         bench.message.body.len()
     ));
-    bench.apart(true).await;
+    bench.apart(true);
     bench
         .throughput(
             plan,
@@ -65,7 +68,7 @@ pub(crate) async fn measure(stage: &Stage, plan: Plan, report: &mut Report) {
             "the broker on half of the processors, the rest on the others",
         )
         .await;
-    bench.apart(false).await;
+    bench.apart(false);
     let rate = bench
         .throughput(plan, report, "everything on all processors")
         .await;
@@ -86,7 +89,7 @@ impl Bench<'_> {
     }
 
     /// Has the broker and everything else each have half of the processors, as if they were machines of their own; or all have all.
-    async fn apart(&self, apart: bool) {
+    fn apart(&self, apart: bool) {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let count = count.max(*self.processors.get_or_init(|| count));
         let (broker, others) = if apart && count > 1 {
@@ -96,8 +99,7 @@ impl Bench<'_> {
             let all = format!("0-{}", count - 1);
             (all.clone(), all)
         };
-        let pid = self.stage.rabbit.ctl(&["eval", "os:getpid()."]).await;
-        pin(pid.trim().trim_matches('"'), &broker);
+        pin(&self.broker, &broker);
         pin(&std::process::id().to_string(), &others);
         self.ingress.pin(&others);
     }
@@ -113,23 +115,29 @@ impl Bench<'_> {
         let mut by_ingress = Vec::new();
         let mut by_load = Vec::new();
         let mut by_raw = Vec::new();
+        let mut by_broker = Vec::new();
+        let mut by_broker_of_raw = Vec::new();
         let mut theirs = WINDOWS.map(|_| Vec::new());
         for round in 0..plan.rounds(2, 5) {
             let (before, load_before) = (self.ingress.processor(), processor("self"));
+            let broker_before = processor(&self.broker);
             let answers = self.webhooks(CONNECTIONS, Pace::Closed, self.length).await;
             let accepted = count(&only(&answers, 202));
             by_ingress.push(micros(self.ingress.processor() - before) / accepted);
             by_load.push(micros(processor("self") - load_before) / accepted);
+            by_broker.push(micros(processor(&self.broker) - broker_before) / accepted);
             assert_eq!(only(&answers, 202).len(), answers.len(), "nothing is refused");
             ours.push(per_second(&answers));
             self.settle().await;
             for (window, rates) in WINDOWS.iter().zip(&mut theirs) {
-                let before = processor("self");
+                let (before, broker_before) = (processor("self"), processor(&self.broker));
                 let raw = self
                     .raw
                     .pipelined(EXCHANGE, &self.message, *window, self.length)
                     .await;
-                by_raw.push(micros(processor("self") - before) / (raw * self.length.as_secs_f64()));
+                let messages = raw * self.length.as_secs_f64();
+                by_raw.push(micros(processor("self") - before) / messages);
+                by_broker_of_raw.push(micros(processor(&self.broker) - broker_before) / messages);
                 rates.push(raw);
                 self.settle().await;
             }
@@ -154,7 +162,9 @@ impl Bench<'_> {
         for (whose, used) in [
             ("per webhook, ingress", by_ingress),
             ("per webhook, load generator", by_load),
+            ("per webhook, broker", by_broker),
             ("per message, raw lapin", by_raw),
+            ("per message of raw lapin, broker", by_broker_of_raw),
         ] {
             report.row(&[format!("µs of processor {whose}"), spread(&used), String::new()]);
         }

@@ -8,6 +8,7 @@
     reason = "a benchmark that can't go on has nothing to report"
 )]
 
+mod command;
 mod fairness;
 mod floor;
 mod http;

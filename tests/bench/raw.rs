@@ -158,15 +158,29 @@ impl Raw {
         within(take, "all steps to be planned").await;
         let closed = raw.connection.close(200, "goodbye".into()).await;
         closed.expect("a connection can be closed");
+        // The broker gives back what it had handed out last and not yet written down as taken.
+        let raw = Self::connect(uri).await;
+        let mut left = 1;
+        while left > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            left = 0;
+            for queue in &queues {
+                left += raw.purge(queue).await;
+            }
+            if left > 0 {
+                progress(&format!("{left} messages came back, and were thrown away"));
+            }
+        }
         taken
     }
 
-    pub(crate) async fn purge(&self, queue: &str) {
+    /// Throws away what waits in a queue; how much that was.
+    pub(crate) async fn purge(&self, queue: &str) -> u32 {
         let purged = self
             .channel
             .queue_purge(queue.into(), QueuePurgeOptions::default())
             .await;
-        purged.expect("a queue can be purged");
+        purged.expect("a queue can be purged")
     }
 
     pub(crate) async fn purge_all(&self) {

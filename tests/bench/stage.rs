@@ -8,13 +8,12 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lockflight_sandbox::{Forge, ForgeOptions, HookTarget, MergeMethod, UserKind};
 use lockflight_tests::servers::{RabbitMq, Redis};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::command;
 use crate::http::{Client, Webhook};
 use crate::report::progress;
 
@@ -227,24 +226,7 @@ impl Stage {
 
     /// Git as the bot, in a folder, with the token where the configuration is, and not in the arguments.
     pub(crate) fn git(&self, folder: &Path) -> Command {
-        let basic = STANDARD.encode(format!("x-access-token:{}", self.token));
-        let mut command = Command::new("git");
-        command
-            .current_dir(folder)
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
-            .env("HOME", folder)
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .env("GIT_CONFIG_SYSTEM", "/dev/null")
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_CONFIG_COUNT", "1")
-            .env("GIT_CONFIG_KEY_0", "http.extraHeader")
-            .env("GIT_CONFIG_VALUE_0", format!("Authorization: Basic {basic}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
+        command::git(folder, &self.token)
     }
 }
 
@@ -362,13 +344,6 @@ pub(crate) fn processor(process: &str) -> Duration {
 pub(crate) async fn within<T>(work: impl Future<Output = T>, what: &str) -> T {
     let done = tokio::time::timeout(PATIENCE, work).await;
     done.unwrap_or_else(|_| panic!("this took longer than {PATIENCE:?}: {what}"))
-}
-
-/// Runs a command, which has to succeed.
-pub(crate) async fn run(command: &mut Command) {
-    let output = command.output().await.expect("the program is installed");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
 }
 
 fn read(path: &Path) -> String {

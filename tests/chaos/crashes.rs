@@ -1,6 +1,8 @@
 //! A process dies by its own hand right before or after one of its effects, at points that only a test binary has. Another goes on, and
 //! everything is there once.
 
+use http::Method;
+use lockflight_sandbox::{Effect, Fault, RequestMatcher, Status};
 use lockflight_tests::world::{Fleet, Role, Setup, World, put};
 
 use crate::on;
@@ -135,4 +137,73 @@ async fn approved_but_not_settled() {
 #[tokio::test]
 async fn merged_but_not_settled() {
     a_death_leaves_one_merge("executor.merged").await;
+}
+
+/// A report that comes back with its executor's deaths is not given up for that: it waits for its steps as often as for any other reason.
+#[tokio::test]
+async fn deaths_are_not_counted_as_failures_of_a_report() {
+    const ATTEMPTS: usize = 4;
+    let fleet = Fleet::shared()
+        .queue_key("max_attempts", &ATTEMPTS.to_string())
+        .environment(Role::Executor, 0, "FAILPOINTS", "executor.pushed=1*return");
+    on(fleet, LAB)
+        .run(async |world| {
+            let opening = RequestMatcher::rest(Method::POST, "/repos/*/*/pulls");
+            world.forge.faults().add(Fault {
+                matcher: opening,
+                times: 1,
+                effect: Effect::Status(502),
+            });
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            for _death in 0..ATTEMPTS {
+                world.until_dead(Role::Executor, 0).await;
+                world.start_one(Role::Executor, 0).await;
+            }
+            world.until_dead(Role::Executor, 0).await;
+            world.start_healthy(Role::Executor, 0).await;
+            assert_promoted_once(world, change).await;
+        })
+        .await;
+}
+
+/// A plan whose step is parked is told as failed once its report has waited as long as it may; when the step is released, a redelivery tells
+/// that all is well.
+#[tokio::test]
+async fn a_plan_whose_step_is_parked_is_red_until_that_is_mended() {
+    on(Fleet::shared().queue_key("max_attempts", "2"), LAB)
+        .run(async |world| {
+            let opening = RequestMatcher::rest(Method::POST, "/repos/*/*/pulls");
+            world.forge.faults().add(Fault {
+                matcher: opening,
+                times: 2,
+                effect: Effect::Status(502),
+            });
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_comment(change, "502").await;
+            let missing = "1 of 1 promotion pull request could not be opened";
+            world
+                .until("a status that tells of the plan", |_| {
+                    let told = world.statuses(change);
+                    let is_told =
+                        |one: &Status| one.state == "failure" && one.description.as_deref() == Some(missing);
+                    told.iter().any(is_told).then_some(())
+                })
+                .await;
+            world.quiet().await;
+            let (_, said) = world.command(&["parked"]).await;
+            assert_eq!(said.matches("step.").count(), 1, "{said}");
+            let id = said.split_whitespace().next().unwrap();
+            let (status, said) = world.command(&["parked", "--release", id]).await;
+            assert!(status.success(), "{said}");
+            let [_lab] = world.promotions_of(change).await;
+            world.redeliver_merge(change).await;
+            world.until_status(change, "success").await;
+            world.quiet().await;
+            assert_eq!(world.promotions().len(), 1);
+        })
+        .await;
 }

@@ -1,5 +1,6 @@
 //! Much at once, and many who do it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -24,14 +25,16 @@ fn forty_labs() -> String {
     policy
 }
 
-/// Scenario: two hundred promotions of one repository wait. They are fetched and pushed in batches, and each is there once.
-#[tokio::test]
-async fn two_hundred_promotions_of_one_repository_are_fetched_and_pushed_in_batches() {
-    on(Fleet::shared().with(Role::Executor, 1), &forty_labs())
+/// Scenario: two hundred promotions of one repository wait. They are fetched and pushed in batches, each is there once, and each target
+/// gets its promotions in the order in which the changes were merged; however many executors there are.
+async fn two_hundred_promotions_are_drained_by(executors: usize) {
+    on(Fleet::shared().with(Role::Executor, executors), &forty_labs())
         .unvalidated()
         .patience(Duration::from_mins(3))
         .run(async |world| {
-            world.stop_one(Role::Executor, 0).await;
+            for number in 0..executors {
+                world.stop_one(Role::Executor, number).await;
+            }
             let mut changes = Vec::new();
             for number in 0..5 {
                 let path = format!("workspace/c{number}/values.yaml");
@@ -42,28 +45,51 @@ async fn two_hundred_promotions_of_one_repository_are_fetched_and_pushed_in_batc
             }
             world.quiet().await;
             let before = world.forge.usage();
-            world.start_one(Role::Executor, 0).await;
-            for change in &changes {
-                let _forty: [_; 40] = world.promotions_of(*change).await;
-                world.until_status(*change, "success").await;
+            for number in 0..executors {
+                world.start_one(Role::Executor, number).await;
             }
+            let mut lanes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            for change in &changes {
+                let forty: [_; 40] = world.promotions_of(*change).await;
+                world.until_status(*change, "success").await;
+                for promotion in forty {
+                    let (_, lab) = promotion.title.rsplit_once("Lab ").unwrap();
+                    lanes.entry(lab.to_owned()).or_default().push(promotion.number);
+                }
+            }
+            world.quiet().await;
+            assert_eq!(lanes.len(), 40);
+            assert!(lanes.values().all(|numbers| numbers.is_sorted()), "{lanes:?}");
             let after = world.forge.usage();
             let pushes = after.git().pushes - before.git().pushes;
             let fetches = after.git().fetches - before.git().fetches;
-            // The first batch may begin before the others have arrived.
-            let most = 200_u64.div_ceil(BATCH) + 1;
+            // The first batch may begin before the others have arrived, and the repository may change hands while executors come.
+            let most = 200_u64.div_ceil(BATCH) + executors as u64;
             assert!(
                 pushes <= most,
                 "{pushes} pushes for 200 promotions in batches of {BATCH}"
             );
+            // Each executor begins with nothing, and asks for the trees that it needs level by level: root, source, component.
+            let most = most + 3 * executors as u64;
             assert!(
                 fetches <= most,
                 "{fetches} fetches for 200 promotions in batches of {BATCH}"
             );
             assert_eq!(world.promotions().len(), 200);
             assert_eq!(world.promotion_branches().len(), 200);
+            assert_eq!(world.calls("POST /repos/{owner}/{repo}/pulls"), 200);
         })
         .await;
+}
+
+#[tokio::test]
+async fn two_hundred_promotions_of_one_repository_are_fetched_and_pushed_in_batches() {
+    two_hundred_promotions_are_drained_by(1).await;
+}
+
+#[tokio::test]
+async fn five_executors_drain_two_hundred_promotions_of_one_repository_as_one_does() {
+    two_hundred_promotions_are_drained_by(5).await;
 }
 
 /// An executor comes and another goes while there is work. Nothing is lost, nothing is there twice.

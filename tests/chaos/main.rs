@@ -16,14 +16,18 @@ mod commands;
 mod crashes;
 #[path = "../e2e/deliveries.rs"]
 mod deliveries;
+mod flood;
 #[path = "../e2e/kills.rs"]
 mod kills;
 mod load;
 mod locks;
-#[expect(dead_code, reason = "some are for stories that are told of one process only")]
+mod moving;
+mod permissions;
 #[path = "../e2e/policies.rs"]
 mod policies;
+mod raw;
 mod rolling;
+mod versions;
 mod zombies;
 
 use lockflight_tests::world::{Fleet, Setup};

@@ -361,6 +361,54 @@ fn a_configuration_that_cannot_work_says_what_to_do() {
 }
 
 #[test]
+fn a_fleet_that_cannot_work_is_refused_before_it_starts() {
+    let servers = "\n[queue]\nurl_file = \"queue\"\n\n[locks]\nurl_file = \"locks\"\n";
+    let check = |more: &str, flags: &[&str]| {
+        let folder = configured(more);
+        std::fs::write(folder.path().join("queue"), "amqp://127.0.0.1:9").unwrap();
+        std::fs::write(folder.path().join("locks"), "redis://127.0.0.1:9").unwrap();
+        let command = ["executor", "--config", "lockflight.toml"];
+        run(folder.path(), &[command.as_slice(), flags].concat())
+    };
+    let fine = check(servers, &["--check-config"]);
+    assert_eq!(fine.code, 0, "{}", fine.stderr);
+    for (set, word) in [
+        ("queue.prefix=a b", "prefix"),
+        ("queue.partitions=0", "partitions"),
+        ("locks.expiry=1s", "[locks]"),
+        ("locks.heartbeat=1ms", "heartbeat"),
+        ("workers.name=a b", "[workers] name"),
+    ] {
+        // Alike with --check-config and at a start, which ends by itself.
+        for flags in [&["--set", set, "--check-config"][..], &["--set", set]] {
+            let ended = check(servers, flags);
+            assert_eq!(ended.code, 1, "{set}: {}", ended.stderr);
+            assert!(ended.stderr.contains(word), "{set}: {}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn one_who_has_no_key_for_markers_is_refused_before_it_starts() {
+    let folder = configured("");
+    let path = folder.path().join("lockflight.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let (github, _webhook) = config.split_once("[webhook]").unwrap();
+    std::fs::write(&path, github).unwrap();
+    let planner = [
+        "planner",
+        "--config",
+        "lockflight.toml",
+        "--queue",
+        "amqp://127.0.0.1:9",
+    ];
+    for flags in [&["--check-config"][..], &[]] {
+        let ended = run(folder.path(), &[&planner, flags].concat()).expect(1);
+        assert!(ended.stderr.contains("marker_secret_file"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_secret_in_the_configuration_itself_is_refused_and_not_repeated() {
     let folder = configured("");
     let path = folder.path().join("lockflight.toml");

@@ -7,14 +7,17 @@ use lockflight_tests::world::{MONA, REPOSITORY, World, put};
 use crate::policies::LAB;
 use crate::world;
 
-/// The branch that a push is about to make, as everybody on the machine can see it.
-async fn branch_that_is_pushed(world: &World) -> String {
-    let children = world.children().await;
-    let arguments = || children.iter().flat_map(|child| &child.arguments);
-    let named = arguments()
-        .find_map(|argument| argument.split_once(":refs/heads/"))
-        .map(|(_, branch)| branch.to_owned());
-    named.unwrap_or_else(|| panic!("no push is under way: {children:?}"))
+/// The branch that a push is about to make: the executor has looked whether there is a pull request from it.
+fn branch_that_is_pushed(world: &World) -> String {
+    let requests = world.forge.requests();
+    let paths = requests.iter().rev().map(|request| &request.path);
+    let looked_for = paths
+        .filter_map(|path| path.split_once("head=")?.1.split('&').next())
+        .next();
+    let head = looked_for.unwrap_or_else(|| panic!("nothing was looked for: {requests:?}"));
+    let head = head.replace("%2F", "/").replace("%3A", ":");
+    let (_, branch) = head.split_once(':').unwrap();
+    branch.to_owned()
 }
 
 #[tokio::test]
@@ -29,7 +32,7 @@ async fn a_branch_that_people_have_made_is_left_alone() {
                 .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
                 .await;
             world.until_held("the push", &held).await;
-            let branch = branch_that_is_pushed(world).await;
+            let branch = branch_that_is_pushed(world);
             assert!(branch.starts_with(&format!("promotions/{change}-")), "{branch}");
             let checkout = world.checkout("main").await;
             checkout.write("notes.md", "Mine.\n");
@@ -70,7 +73,7 @@ async fn a_branch_that_holds_just_what_ours_would_is_taken_as_it_is() {
                 .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
                 .await;
             world.until_held("the push", &held).await;
-            let branch = branch_that_is_pushed(world).await;
+            let branch = branch_that_is_pushed(world);
             // As after an upgrade or a rename between two attempts: the same content, another commit.
             let checkout = world.checkout("main").await;
             checkout.write("clusters/lab/checkout/values.yaml", "replicas: 3\n");

@@ -7,8 +7,9 @@ use lockflight_tests::world::put;
 use crate::policies::{LAB, LAB_APPROVED};
 use crate::world;
 
+/// A process that is started for it could be seen by everybody on the machine, with its arguments.
 #[tokio::test]
-async fn no_secret_is_in_the_arguments_of_a_process() {
+async fn no_process_is_started_to_talk_to_a_forge() {
     world(LAB)
         .run(async |world| {
             for matcher in [
@@ -23,15 +24,7 @@ async fn no_secret_is_in_the_arguments_of_a_process() {
                 let change = world.merge_change(&[put(&path, "replicas: 3\n")]).await;
                 world.until_held("git", &held).await;
                 let children = world.children().await;
-                assert!(
-                    children.iter().any(|child| child.arguments[0].contains("git")),
-                    "{children:?}"
-                );
-                let arguments: Vec<String> = children
-                    .iter()
-                    .flat_map(|child| child.arguments.clone())
-                    .collect();
-                world.assert_no_secret_in("the arguments of a process", &arguments.join(" "));
+                assert!(children.is_empty(), "{children:?}");
                 held.release();
                 let [_lab] = world.promotions_of(change).await;
             }

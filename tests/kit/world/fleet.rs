@@ -76,12 +76,20 @@ pub struct Fleet {
     /// RabbitMQ and Redis; none: those that all stories of this program share.
     servers: Option<(String, String)>,
     prefix: String,
+    partitions: u16,
     counts: [(Role, usize); 3],
     /// So many more of each role are prepared, to be started by the story.
     spare: usize,
     settle: bool,
     keys: Vec<(&'static str, String)>,
     environments: Vec<(Place, (String, String))>,
+    /// Processes that reach the servers on a way of their own: RabbitMQ, and Redis.
+    ways: Vec<(Place, [String; 2])>,
+}
+
+/// The files of a process that reaches the servers on a way of its own, and the keys that name them.
+fn way_files((role, number): Place) -> [(&'static str, String); 2] {
+    ["queue", "locks"].map(|what| (what, format!("{what}-url.{}.{number}", role.command())))
 }
 
 impl Fleet {
@@ -98,12 +106,41 @@ impl Fleet {
         Self {
             servers: None,
             prefix: RabbitMq::prefix(),
+            partitions: 4,
             counts: [(Role::Ingress, 1), (Role::Planner, 1), (Role::Executor, 1)],
             spare: 1,
             settle: false,
             keys: Vec::new(),
             environments: Vec::new(),
+            ways: Vec::new(),
         }
+    }
+
+    /// Has the names of its queues and keys begin with this, on servers that are its own.
+    #[must_use]
+    pub fn named(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    /// Spreads the steps over so many queues: 4 where nothing is said.
+    #[must_use]
+    pub const fn partitions(mut self, partitions: u16) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Has one process reach RabbitMQ and Redis on a way of its own: as another user, or through a proxy.
+    #[must_use]
+    pub fn way(
+        mut self,
+        role: Role,
+        number: usize,
+        queue: impl Into<String>,
+        locks: impl Into<String>,
+    ) -> Self {
+        self.ways.push(((role, number), [queue.into(), locks.into()]));
+        self
     }
 
     /// So many processes of a role from the beginning.
@@ -155,9 +192,16 @@ impl Fleet {
         };
         write_secret(&home.join("queue-url"), &queue);
         write_secret(&home.join("locks-url"), &locks);
-        let prefix = &self.prefix;
+        for (place, urls) in &self.ways {
+            for ((_, file), url) in way_files(*place).iter().zip(urls) {
+                write_secret(&home.join(file), url);
+            }
+        }
+        let Self {
+            prefix, partitions, ..
+        } = self;
         let mut queue = format!(
-            "[queue]\nurl_file = \"queue-url\"\nprefix = \"{prefix}\"\npartitions = 4\nwaits = [\"100ms\", \"1s\"]\n"
+            "[queue]\nurl_file = \"queue-url\"\nprefix = \"{prefix}\"\npartitions = {partitions}\nwaits = [\"100ms\", \"1s\"]\n"
         );
         for (key, value) in &self.keys {
             writeln!(queue, "{key} = {value}").expect("a string can be written to");
@@ -186,6 +230,13 @@ impl Fleet {
                 let environment = self.environments.iter().filter(|(of, _)| *of == place);
                 let mut settings = launch.settings.clone();
                 settings.push(format!("storage.directory={}", home.join("data").display()));
+                if self.ways.iter().any(|(of, _)| *of == place) {
+                    let files = way_files(place);
+                    let set = |(what, file): &(&str, String)| {
+                        format!("{what}.url_file={}", launch.home.join(file).display())
+                    };
+                    settings.extend(files.iter().map(set));
+                }
                 members.push(Member {
                     place,
                     launch: Launch {
@@ -225,6 +276,32 @@ async fn declare(launch: &Launch) {
     );
 }
 
+async fn run_command(
+    world: &World,
+    launch: &Launch,
+    settings: &[String],
+    arguments: &[&str],
+) -> (ExitStatus, String) {
+    let command = Command::new(&launch.binary)
+        .args(arguments)
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
+        .env("LOCKFLIGHT_CONFIG", &launch.config)
+        .current_dir(&launch.home)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(PATIENCE, command).await;
+    let output = ended
+        .unwrap_or_else(|_| panic!("{arguments:?} did not end within {PATIENCE:?}"))
+        .unwrap_or_else(|error| panic!("{} cannot be started: {error}", launch.binary.display()));
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    world.assert_no_secret_in("what a command printed", &text);
+    (output.status, text)
+}
+
 impl World {
     /// Declares the queues once more, as an operator does who mends what is missing.
     pub async fn mend_topology(&self) {
@@ -235,25 +312,19 @@ impl World {
     /// Runs a command of `lockflight` on the fleet's configuration, as an operator does: how it ended, and what it printed on both ways.
     pub async fn command(&self, arguments: &[&str]) -> (ExitStatus, String) {
         let launch = &self.launches.first().expect("a world has processes").launch;
-        let command = Command::new(&launch.binary)
-            .args(arguments)
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
-            .env("LOCKFLIGHT_CONFIG", &launch.config)
-            .current_dir(&launch.home)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let ended = tokio::time::timeout(PATIENCE, command).await;
-        let output = ended
-            .unwrap_or_else(|_| panic!("{arguments:?} did not end within {PATIENCE:?}"))
-            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", launch.binary.display()));
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        self.assert_no_secret_in("what a command printed", &text);
-        (output.status, text)
+        run_command(self, launch, &[], arguments).await
     }
 
+    /// The same within one process, as `kubectl exec` does: with the configuration of that one.
+    pub async fn command_in(&self, role: Role, number: usize, arguments: &[&str]) -> (ExitStatus, String) {
+        let launch = &self.member(role, number).launch;
+        run_command(self, launch, &launch.settings, arguments).await
+    }
+
+    fn member(&self, role: Role, number: usize) -> &Member {
+        let found = self.launches.iter().find(|member| member.place == (role, number));
+        found.unwrap_or_else(|| panic!("{role:?} {number} was not prepared"))
+    }
     /// Returns where a process listens, as `http://…`.
     pub async fn url(&self, role: Role, number: usize) -> String {
         format!("http://{}", self.address_of(role, number).await)
@@ -268,17 +339,12 @@ impl World {
 
     /// Starts a process: one that was killed or stopped, or a further one of its role.
     pub async fn start_one(&self, role: Role, number: usize) {
-        let found = self.launches.iter().find(|member| member.place == (role, number));
-        let member = found.unwrap_or_else(|| panic!("{role:?} {number} was not prepared"));
-        self.start_member(member).await;
+        self.start_member(self.member(role, number)).await;
     }
 
     /// Starts a process again, without the variables of the environment that it had at first.
     pub async fn start_healthy(&self, role: Role, number: usize) {
-        let found = self.launches.iter().find(|member| member.place == (role, number));
-        let mut member = found
-            .unwrap_or_else(|| panic!("{role:?} {number} was not prepared"))
-            .clone();
+        let mut member = self.member(role, number).clone();
         member.launch.environment.clear();
         self.start_member(&member).await;
     }

@@ -17,6 +17,7 @@ mod dump;
 mod ending;
 mod fleet;
 mod front;
+mod further;
 mod git;
 mod processes;
 mod pulls;

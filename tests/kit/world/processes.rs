@@ -1,4 +1,4 @@
-//! What every user of the machine can see of a process, and what its own user can.
+//! What every user of the machine can see of a process.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,6 @@ use rustix::process::Pid;
 pub struct Process {
     /// Its arguments, the program first. Every user can see them.
     pub arguments: Vec<String>,
-    /// Its environment, each as `NAME=value`. Only its own user can see it.
-    pub environment: Vec<String>,
 }
 
 /// Returns what the process has started, and what that has started.
@@ -37,7 +35,6 @@ pub(super) fn descendants(root: Pid) -> Vec<Process> {
         .filter_map(|pid| {
             Some(Process {
                 arguments: strings(pid, "cmdline")?,
-                environment: strings(pid, "environ")?,
             })
         })
         .filter(|process| !process.arguments.is_empty())

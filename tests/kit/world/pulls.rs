@@ -26,6 +26,13 @@ pub const fn remove(path: &str) -> Edit<'_> {
     Edit { path, content: None }
 }
 
+impl<'e> Edit<'e> {
+    /// The path, and what is written there; nothing removes it.
+    pub(super) fn file(&self) -> (&'e str, Option<&'e [u8]>) {
+        (self.path, self.content.map(str::as_bytes))
+    }
+}
+
 impl World {
     /// Has Mona change files, open a pull request and merge it with a merge commit; returns its number.
     pub async fn merge_change(&self, edits: &[Edit<'_>]) -> u64 {
@@ -51,10 +58,7 @@ impl World {
 
     /// Commits changes to a branch, which begins at `main` where it is new.
     pub async fn commit(&self, branch: &str, edits: &[Edit<'_>]) -> String {
-        let files: Vec<_> = edits
-            .iter()
-            .map(|edit| (edit.path, edit.content.map(str::as_bytes)))
-            .collect();
+        let files: Vec<_> = edits.iter().map(Edit::file).collect();
         let message = format!("Change {branch}");
         let committed = self
             .forge

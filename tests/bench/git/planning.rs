@@ -1,0 +1,133 @@
+//! From changed paths to a plan, where all has been read: the part of a planner that computes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use lockflight_promotion::change::{Change, Lineage, Repository};
+use lockflight_promotion::plan::{Entry, Facts, plan, reads};
+use lockflight_promotion::policy::Policy;
+use lockflight_promotion::{CommitOid, Login, PathInRepo, PrNumber, RepoId, RepoName, TreeOid};
+
+use crate::Plan;
+use crate::report::Report;
+use crate::stage::main;
+use crate::stats::{median, millis, short, spread};
+
+const COMPONENTS: usize = 500;
+const FILES_OF_EACH: usize = 20;
+const FAILURE_DOMAINS: usize = 50;
+
+const MOST: f64 = 50.0;
+
+/// How much more a file may cost in twice as large a change than in half as large a one.
+const MOST_GROWTH: f64 = 1.3;
+
+pub(crate) fn measure(rounds: Plan, report: &mut Report) {
+    report.title(&format!("Planning for {FAILURE_DOMAINS} failure domains"));
+    let sizes = [COMPONENTS / 2, COMPONENTS, COMPONENTS * 2];
+    let mut changes: Vec<_> = sizes.map(|size| (size, change(size), Vec::new())).into();
+    for _ in 0..rounds.rounds(3, 15) {
+        for (size, (policy, facts), took) in &mut changes {
+            let began = Instant::now();
+            let wanted = reads(policy, &facts.change, &facts.changed);
+            let plan = plan(policy, facts).expect("all facts are there");
+            took.push(millis(began.elapsed()));
+            assert_eq!(
+                wanted.entries.len(),
+                facts.entries.len(),
+                "all that is wanted was read"
+            );
+            let syncs: usize = plan.steps.iter().map(|step| step.sync.len()).sum();
+            assert_eq!(syncs, *size * FAILURE_DOMAINS, "everything goes everywhere");
+        }
+    }
+    report.head(&["changed files", "components", "ms", "µs per file"]);
+    let per_file = |size: usize, took: &[f64]| {
+        median(took) * 1_000.0 / crate::stage::float((size * FILES_OF_EACH) as u64)
+    };
+    for (size, _, took) in &changes {
+        report.row(&[
+            (size * FILES_OF_EACH).to_string(),
+            size.to_string(),
+            spread(took),
+            short(per_file(*size, took)),
+        ]);
+    }
+    let [(half, _, of_half), (_, _, took), (double, _, of_double)] = changes.as_slice() else {
+        return;
+    };
+    report.goal(
+        &format!(
+            "planning {} changed files, {COMPONENTS} components, {FAILURE_DOMAINS} failure domains",
+            COMPONENTS * FILES_OF_EACH
+        ),
+        "under 50 ms",
+        &format!("{} ms", short(median(took))),
+        median(took) < MOST,
+    );
+    let growth = per_file(*double, of_double) / per_file(*half, of_half);
+    report.goal(
+        "the same, per file: twice the change / half of it",
+        &format!("at most {MOST_GROWTH}"),
+        &short(growth),
+        growth <= MOST_GROWTH,
+    );
+}
+
+/// A change of so many components that none of the failure domains has.
+fn change(components: usize) -> (Policy, Facts) {
+    let targets: Vec<String> = (0..FAILURE_DOMAINS)
+        .map(|domain| crate::repositories::place("production", domain))
+        .collect();
+    let source = crate::repositories::place("staging", 0);
+    let policy = serde_json::json!({"promotionPaths": [
+        {"sourcePath": "clusters/dev/[^/]*/", "promotionPrs": [{"targetPaths": ["clusters/lab/fd-000/"]}]},
+        {"sourcePath": format!("{source}/"), "promotionPrs": [{"targetPaths": targets}]},
+    ]});
+    let policy = Policy::compile("telefonistka.yaml", &policy.to_string()).expect("it is a policy");
+    let commit = CommitOid::parse("c".repeat(40)).expect("it is an id");
+    let change = Change {
+        repo: Repository {
+            id: RepoId::new(7),
+            name: RepoName::parse("acme/gitops").expect("it is a name"),
+            installation: None,
+        },
+        branch: main(),
+        number: PrNumber::new(7),
+        title: "Raise everything".to_owned(),
+        author: Login::parse("mona").expect("it is a login"),
+        head_branch: "raise".to_owned(),
+        head: commit.clone(),
+        merged_as: commit,
+        committed_at: 1_770_000_000,
+        labels: BTreeSet::new(),
+        lineage: Lineage::default(),
+    };
+    let changed: Vec<String> = (0..components * FILES_OF_EACH)
+        .map(|number| {
+            let name = crate::repositories::name_of(number % components);
+            format!("{source}/{name}/templates/{}.yaml", number / components)
+        })
+        .collect();
+    let within = PathInRepo::parse(&source).expect("it is a path");
+    let tree = Entry::Tree(TreeOid::parse("a".repeat(40)).expect("it is an id"));
+    let entries: BTreeMap<PathInRepo, Entry> = reads(&policy, &change, &changed)
+        .entries
+        .into_iter()
+        .map(|path| {
+            let entry = if path.is_within(&within) {
+                tree.clone()
+            } else {
+                Entry::Absent
+            };
+            (path, entry)
+        })
+        .collect();
+    let facts = Facts {
+        change,
+        changed,
+        entries,
+        component_policies: BTreeMap::new(),
+    };
+    (policy, facts)
+}
