@@ -194,9 +194,9 @@ impl Forge {
     pub fn installation_tokens(&self) -> Vec<String> {
         let now = Timestamp::now();
         let state = self.inner.state();
-        let good = state.tokens.iter().filter(|(_, owner)| {
-            matches!(owner, TokenOwner::Installation { expires_at, .. } if *expires_at > now)
-        });
+        let good = state.tokens.iter().filter(
+            |(_, owner)| matches!(owner, TokenOwner::Installation { expires_at, .. } if *expires_at > now),
+        );
         good.map(|(token, _)| token.clone()).collect()
     }
 
