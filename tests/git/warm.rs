@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lockflight_git::{ChangedPaths, MergedPullRequest, PushOutcome};
+use lockflight_git::{Ahead, ChangedPaths, FetchError, MergedPullRequest, PushOutcome};
+use lockflight_promotion::{CommitOid, ErrorClass};
 
 use crate::scene::{Scene, branch, components, creation, path, spec};
 
@@ -98,6 +99,139 @@ async fn a_merge_of_an_old_branch_brings_no_old_history() {
     // Only a question about the old branch brings what it stands on.
     assert!(mirror.is_descendant(&merge, &work).await.unwrap());
     assert!(!mirror.is_descendant(&tip, &work).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_behind_the_end_of_what_is_here_is_brought() {
+    let scene = Scene::new().await;
+    scene.begin(components(&["dev"], 5));
+    let tip = scene.write_often(300, &["dev/c0001/f0.yaml"]);
+    scene.git(&["update-ref", "refs/heads/old", "main~200"]);
+    let (old, older) = (scene.head("old"), scene.git(&["rev-parse", "main~250"]));
+    let mirror = scene.mirror();
+    let main = branch("main");
+    let _fetched = mirror.fetch(&main, &tip).await.unwrap();
+    let dir = scene.mirror_dir();
+    std::fs::write(dir.join("witness"), "").unwrap();
+    let before = mirror.usage();
+    assert_eq!(
+        mirror.fetch_branch(&branch("old")).await.unwrap(),
+        Some(old.clone())
+    );
+    assert_eq!(
+        mirror.usage().fetches - before.fetches,
+        2,
+        "one that brought nothing, and one that begins"
+    );
+    let _fetched = mirror.fetch(&branch("old"), &old).await.unwrap();
+    assert!(mirror.is_descendant(&tip, &old).await.unwrap());
+
+    // The branch itself is set back.
+    scene.git(&["update-ref", "refs/heads/main", &older]);
+    let older = scene.head("main");
+    assert_eq!(mirror.fetch_branch(&main).await.unwrap(), Some(older.clone()));
+    let _fetched = mirror.fetch(&main, &older).await.unwrap();
+    assert!(mirror.is_descendant(&old, &older).await.unwrap());
+    let commit = scene.promote(&mirror, &older, "dev/c0001", &["dev/c0002"]).await;
+    let outcomes = scene.push(&mirror, &[creation("p/1", &commit)]).await;
+    assert_eq!(outcomes, [PushOutcome::Pushed]);
+    assert!(dir.join("witness").exists(), "the mirror was thrown away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_has_nothing_in_common_with_what_is_here_is_only_begun() {
+    let scene = Scene::new().await;
+    scene.begin(components(&["dev"], 100));
+    let tip = scene.write_often(600, &["dev/c0001/f0.yaml", "dev/c0002/templates/f7.yaml"]);
+    let page = BTreeMap::from([("index.html".to_owned(), Some("hello".to_owned()))]);
+    let page = scene.commit("gh-pages", &[], &page);
+    let mirror = scene.mirror();
+    let _fetched = mirror.fetch(&branch("gh-pages"), &page).await.unwrap();
+    let before = mirror.usage();
+    let _fetched = mirror.fetch(&branch("main"), &tip).await.unwrap();
+    let after = mirror.usage();
+    assert_eq!(scene.held("commit").len(), 1 + 64);
+    assert!(scene.held("tree").len() <= 4, "{:?}", scene.held("tree"));
+    assert!(after.bytes_received - before.bytes_received < 30_000, "{after:?}");
+    let commit = scene.promote(&mirror, &tip, "dev/c0001", &["dev/c0003"]).await;
+    let outcomes = scene.push(&mirror, &[creation("p/1", &commit)]).await;
+    assert_eq!(outcomes, [PushOutcome::Pushed]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_was_made_anew_with_a_long_history_is_only_begun() {
+    let scene = Scene::new().await;
+    scene.begin(components(&["dev"], 5));
+    let tip = scene.write_often(3_500, &["dev/c0001/f0.yaml"]);
+    scene.git(&["update-ref", "refs/heads/next", tip.as_str()]);
+    let first = BTreeMap::from([("index.html".to_owned(), Some("hello".to_owned()))]);
+    let first = scene.commit("main", &[], &first);
+    let mirror = scene.mirror();
+    let main = branch("main");
+    let _fetched = mirror.fetch(&main, &first).await.unwrap();
+    scene.git(&["update-ref", "refs/heads/main", tip.as_str()]);
+    let before = mirror.usage();
+    let _fetched = mirror.fetch(&main, &tip).await.unwrap();
+    let after = mirror.usage();
+    assert_eq!(after.fetches - before.fetches, 2, "{after:?}");
+    assert_eq!(scene.held("commit").len(), 1 + 64);
+    assert!(
+        after.bytes_received - before.bytes_received < 200_000,
+        "{after:?}"
+    );
+    assert_eq!(mirror.fetch_branch(&main).await.unwrap(), Some(tip));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ref_that_another_task_is_writing_is_no_damage() {
+    let scene = Scene::new().await;
+    let first = scene.begin(components(&["dev"], 5));
+    let mirror = scene.mirror();
+    let main = branch("main");
+    let _fetched = mirror.fetch(&main, &first).await.unwrap();
+    let refs = scene.mirror_dir().join("refs/lockflight");
+    let tracking = std::fs::read_dir(&refs).unwrap().next().unwrap().unwrap().path();
+    let lock = tracking.with_extension("lock");
+    std::fs::write(&lock, "").unwrap();
+    let second = scene.write("main", "dev/c0001/f0.yaml", "changed");
+    let error = mirror.fetch(&main, &second).await.unwrap_err();
+    assert!(matches!(error, FetchError::Busy { .. }), "{error:?}");
+    assert_eq!(error.class(), ErrorClass::Retry);
+    std::fs::remove_file(&lock).unwrap();
+    let _fetched = mirror.fetch(&main, &second).await.unwrap();
+    assert!(tracking.exists(), "the mirror was kept");
+    assert!(mirror.is_descendant(&second, &first).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_a_commit_is_brought_ahead_only_where_a_step_is_open() {
+    let scene = Scene::new().await;
+    scene.begin(components(&["dev", "prod"], 5));
+    let tip = scene.write_often(60, &["dev/c0001/f0.yaml"]);
+    let promoted = CommitOid::parse(scene.git(&["rev-parse", "main~50"])).unwrap();
+    let mirror = scene.mirror();
+    let _fetched = mirror.fetch(&branch("main"), &promoted).await.unwrap();
+    let step = |from: &str, to: &str| Ahead {
+        promoted: promoted.clone(),
+        sources: vec![path(from)],
+        targets: vec![path(to)],
+    };
+    // The same content as in the promoted commit.
+    mirror
+        .bring_ahead(&tip, 500, &[step("dev/c0002", "dev/c0002")])
+        .await;
+    let trees = scene.held("tree").len();
+    assert!(trees < 45, "{trees}");
+    mirror
+        .bring_ahead(&tip, 500, &[step("dev/c0001", "prod/c0001")])
+        .await;
+    let before = mirror.usage();
+    let line = mirror
+        .entries_back(&tip, &promoted, 500, &[path("dev/c0001")])
+        .await
+        .unwrap();
+    assert_eq!(line.len(), 50);
+    assert_eq!(mirror.usage(), before, "all of it was there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

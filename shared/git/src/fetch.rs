@@ -25,6 +25,18 @@ const BEGINNING: NonZeroU32 = NonZeroU32::MIN.saturating_add(63);
 /// The same where the server can't leave out trees and files, and each commit may bring many.
 const SHORT_BEGINNING: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
+/// So many commits and trees are taken for what is new on a branch. More are another history than the one that is here, as after a branch was made
+/// anew: it is begun, and not taken in whole.
+const MOST_NEW: u32 = 10_000;
+
+/// A commit that is here, and that the server can leave out with all that is before it.
+#[derive(Clone, Copy, Debug)]
+struct Base {
+    commit: Oid,
+    /// Whether the branch itself was there. What another branch has to do with it is not known: maybe nothing.
+    is_own: bool,
+}
+
 /// A commit that is on this machine, with all it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
@@ -64,6 +76,15 @@ pub enum FetchError {
     /// The mirror's directory could not be made ready.
     #[error("the mirror could not be made ready")]
     Prepare(#[source] PrepareError),
+    /// Another task is just writing down where the branch is.
+    #[error("where branch {branch} is cannot be written down at the moment")]
+    Busy {
+        /// The branch.
+        branch: BranchName,
+        /// What libgit2 said.
+        #[source]
+        source: git2::Error,
+    },
     /// What was fetched cannot be read.
     #[error("what was fetched cannot be read")]
     Read(#[from] ReadError),
@@ -75,7 +96,7 @@ impl FetchError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             // A replica of the server may lag behind the webhook.
-            Self::NotOnBranch { .. } | Self::Prepare(_) => ErrorClass::Retry,
+            Self::NotOnBranch { .. } | Self::Prepare(_) | Self::Busy { .. } => ErrorClass::Retry,
             Self::NoSuchBranch(_) => ErrorClass::User,
             Self::Transport { source, .. } => source.class(),
             Self::Read(error) => error.class(),
@@ -245,7 +266,7 @@ impl Mirror {
         };
         let wanted = oid(head.as_str())?;
         let mut renewed = false;
-        loop {
+        'mirror: loop {
             let slot = Arc::clone(&self.slot);
             blocking(move || slot.prepare(Kind::Partial).map(drop))
                 .await
@@ -257,39 +278,68 @@ impl Mirror {
                     Ok::<_, ReadError>((known(objects, &tracking), objects.find_commit(wanted)?.is_some()))
                 }))
                 .await;
-            let (known, is_here) = state.unwrap_or((None, false));
+            let (mut base, mut is_here) = state.unwrap_or((None, false));
             let mut bytes = 0;
-            if !is_here {
-                let request = beginning_or_new(wanted, known, filter);
+            while !is_here {
+                let request = beginning_or_new(wanted, base, filter);
                 self.slot.usage.fetches.fetch_add(1, Ordering::Relaxed);
                 match self.receive(&request).await {
                     Ok(received) => {
-                        bytes = received.bytes;
-                        self.note_new_ends(wanted, known, received.shallow).await?;
+                        bytes += received.bytes;
+                        let came = move |objects: &Objects<'_>| {
+                            Ok::<_, ReadError>(objects.find_commit(wanted)?.is_some())
+                        };
+                        is_here = self.read_bringing(Bringing::nothing(), came).await?;
+                        if is_here {
+                            let known = base.map(|base| base.commit);
+                            self.note_new_ends(wanted, known, received.shallow).await?;
+                        } else if base.take().is_none() {
+                            return Err(failed(TransportError::NoSuchObject {
+                                detail: "the head of the branch was asked for by its id, and did not come"
+                                    .to_owned(),
+                            }));
+                        }
+                        // Else it is older than the base, which the server takes to be here with all that is before it.
+                    }
+                    Err(error @ TransportError::TooLarge { .. }) if base.is_some() => {
+                        tracing::info!(%error, "the branch has little in common with what is here, and is begun anew");
+                        base = None;
                     }
                     Err(error @ TransportError::MirrorDamaged { .. }) if !renewed => {
                         tracing::warn!(%error, "the fetch found the mirror damaged");
                         self.slot.report_damage(generation);
                         renewed = true;
-                        continue;
+                        continue 'mirror;
                     }
                     Err(error) => return Err(failed(error)),
                 }
             }
-            let tracking = tracking_ref(branch)?;
-            self.read_bringing(Bringing::nothing(), move |objects| {
-                objects
-                    .repo
-                    .reference(&tracking, wanted, true, "fetch")
-                    .map(drop)
-                    .map_err(ReadError::damaged(|| "a ref of the mirror"))
-            })
-            .await?;
+            self.track(branch, wanted).await?;
             if let Some(need) = need {
-                bytes += self.bring_need(branch, head, need, known.is_none()).await?;
+                let is_beginning = !base.is_some_and(|base| base.is_own);
+                bytes += self.bring_need(branch, head, need, is_beginning).await?;
             }
             return Ok(bytes);
         }
+    }
+
+    /// Writes down where a branch is. The commit is here.
+    async fn track(&self, branch: &BranchName, head: Oid) -> Result<(), FetchError> {
+        let tracking = tracking_ref(branch)?;
+        let written = self
+            .read_bringing(Bringing::nothing(), move |objects| {
+                match objects.repo.reference(&tracking, head, true, "fetch") {
+                    Ok(_) => Ok(Ok(())),
+                    // Whoever was cancelled while he did the same is still at it.
+                    Err(error) if error.code() == ErrorCode::Locked => Ok(Err(error)),
+                    Err(error) => Err(ReadError::damaged(|| "a ref of the mirror")(error)),
+                }
+            })
+            .await?;
+        written.map_err(|source| FetchError::Busy {
+            branch: branch.clone(),
+            source,
+        })
     }
 
     /// Writes down where the history of new commits ends.
@@ -461,37 +511,45 @@ impl Mirror {
     }
 }
 
-/// A commit that is here, and close to the head of the branch that this ref tracks: where it was before, or any other branch.
-fn known(objects: &Objects<'_>, tracking: &str) -> Option<Oid> {
+/// A commit that is here, and may be close to the head of the branch that this ref tracks: where it was before, or any other branch.
+fn known(objects: &Objects<'_>, tracking: &str) -> Option<Base> {
     let is_here = |id: &Oid| objects.find_commit(*id).is_ok_and(|commit| commit.is_some());
     let before = objects.repo.refname_to_id(tracking).ok().filter(is_here);
-    before.or_else(|| {
-        let all = objects.repo.references_glob("refs/lockflight/*").ok()?;
-        all.filter_map(Result::ok)
-            .filter_map(|reference| reference.target())
-            .find(is_here)
-    })
+    if let Some(commit) = before {
+        return Some(Base { commit, is_own: true });
+    }
+    let all = objects.repo.references_glob("refs/lockflight/*").ok()?;
+    all.filter_map(Result::ok)
+        .filter_map(|reference| reference.target())
+        .find(is_here)
+        .map(|commit| Base {
+            commit,
+            is_own: false,
+        })
 }
 
-/// What to ask for to bring a partial mirror to `head`: what is new since the commit that is known, or a beginning of commits alone.
-fn beginning_or_new(head: Oid, known: Option<Oid>, filter: bool) -> Request {
+/// What to ask for to bring a partial mirror to `head`: what is new since the branch was looked at last, or a beginning of commits alone.
+fn beginning_or_new(head: Oid, base: Option<Base>, filter: bool) -> Request {
     let request = Request {
         wants: vec![head],
+        haves: base.iter().map(|base| base.commit).collect(),
         ..Request::default()
     };
-    match known {
+    match base {
         // The trees that changed come along, since somebody will look at most of them.
-        Some(known) => Request {
-            haves: vec![known],
+        Some(Base { is_own: true, .. }) => Request {
             filter: filter.then_some(Filter::BlobNone),
+            // Without a filter, what is new is mostly less than a beginning.
+            most_objects: filter.then_some(MOST_NEW),
             ..request
         },
-        None if filter => Request {
+        // So much and no more, should the two have nothing in common.
+        Some(_) | None if filter => Request {
             deepen: Some(Deepen::To(BEGINNING)),
             filter: Some(Filter::TreeDepth(0)),
             ..request
         },
-        None => Request {
+        Some(_) | None => Request {
             deepen: Some(Deepen::To(SHORT_BEGINNING)),
             ..request
         },

@@ -37,6 +37,9 @@ const GIVEN_UP: Duration = Duration::from_secs(3_600);
 /// No read takes longer.
 const LONGEST_READ: Duration = Duration::from_mins(5);
 
+/// A repository that nobody has read for so long is closed.
+const IDLE: Duration = Duration::from_mins(5);
+
 /// How often it is looked whether the last reader has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -74,6 +77,7 @@ impl Mirrors {
         let _round = self.shared.upkeep.lock().await;
         let mut done = Upkeep::default();
         for slot in self.shared.slots() {
+            slot.close_idle(IDLE);
             match self.tidy(&slot).await {
                 Ok(true) => done.packed += 1,
                 Ok(false) => {}
@@ -247,10 +251,17 @@ impl Mirrors {
             if self.shared.max_bytes.is_none_or(|most| bytes <= most) {
                 break;
             }
-            if self.shared.evict(repo, &dir)? {
-                tracing::info!(%repo, bytes = size, "a mirror was removed to make room for others");
-                evicted += 1;
-                bytes = bytes.saturating_sub(size);
+            match self.shared.evict(repo, &dir) {
+                Ok(true) => {
+                    tracing::info!(%repo, bytes = size, "a mirror was removed to make room for others");
+                    evicted += 1;
+                    bytes = bytes.saturating_sub(size);
+                }
+                Ok(false) => {}
+                // There may be room without it.
+                Err(error) => {
+                    tracing::warn!(%repo, %error, "a mirror could not be removed to make room for others");
+                }
             }
         }
         Ok((evicted, bytes))

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,8 @@ pub(crate) struct Shared {
     /// Held by a round of upkeep.
     pub(crate) upkeep: tokio::sync::Mutex<()>,
     slots: Mutex<HashMap<RepoId, Known>>,
+    /// Counts the mirrors that were removed to make room.
+    evictions: AtomicU64,
     /// Held as long as this lives: a lock file of a mirror that nobody in this process made is stale.
     exclusive: File,
 }
@@ -186,9 +189,12 @@ impl Shared {
 
     /// Removes a mirror unless somebody uses it; whether it was removed. Blocks.
     pub(crate) fn evict(&self, repo: RepoId, dir: &Path) -> io::Result<bool> {
-        let aside = self
-            .root
-            .join(format!("discarded-{repo}-{}-evicted", std::process::id()));
+        // Never the same name twice: what could not be removed then is still there.
+        let number = self.evictions.fetch_add(1, Ordering::Relaxed);
+        let aside = self.root.join(format!(
+            "discarded-{repo}-{}-evicted-{number}",
+            std::process::id()
+        ));
         {
             // Nobody can open it before it is gone.
             let mut known = self.known();
@@ -258,6 +264,7 @@ impl Mirrors {
                 max_bytes: config.max_bytes,
                 upkeep: tokio::sync::Mutex::default(),
                 slots: Mutex::default(),
+                evictions: AtomicU64::default(),
                 exclusive,
             }),
         })

@@ -5,7 +5,8 @@
 //! needs it, all that one look misses in one go.
 //!
 //! The server is told one commit that is here, as if it were complete. So it sends what is new since then and no more, however far back
-//! the new commits have left the line; what is older than our beginning is asked for when a question about history depends on it.
+//! the new commits have left the line; what is older than our beginning is asked for when a question about history depends on it. A head that is
+//! older itself does not come that way, and one that has nothing to do with that commit comes with too much: both are begun anew.
 //!
 //! `$GIT_DIR/shallow` names the commits whose parents are not here. It is for the git program alone, and is written after the pack that it tells of and
 //! before the ref that leads there: whatever a kill leaves behind is a mirror that lacks something, and that is nothing special here.

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use git2::{Oid, Repository, RepositoryInitOptions};
@@ -53,6 +54,8 @@ struct Opened {
     generation: u64,
     packs: u64,
     uses: u32,
+    /// When it was used last.
+    kept: Instant,
 }
 
 impl std::fmt::Debug for Opened {
@@ -174,6 +177,7 @@ impl Slot {
             generation,
             packs,
             uses: 0,
+            kept: Instant::now(),
         })
     }
 
@@ -194,6 +198,11 @@ impl Slot {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Closes repositories that nobody has used for so long.
+    pub(crate) fn close_idle(&self, idle: Duration) {
+        self.opened().retain(|opened| opened.kept.elapsed() < idle);
+    }
+
     fn take_open(&self) -> Option<Opened> {
         let mut opened = self.opened().pop()?;
         if opened.generation != self.generation() {
@@ -210,11 +219,12 @@ impl Slot {
     /// Only of partial mirrors: git itself changes the others, and does not say when.
     fn keep_open(&self, mut opened: Opened) {
         opened.uses += 1;
-        if !opened.is_partial || opened.uses >= MOST_USES || opened.generation != self.generation() {
+        opened.kept = Instant::now();
+        if !opened.is_partial || opened.uses >= MOST_USES {
             return;
         }
         let mut all = self.opened();
-        if all.len() < MOST_OPEN {
+        if all.len() < MOST_OPEN && opened.generation == self.generation() {
             all.push(opened);
         }
     }
@@ -295,6 +305,8 @@ impl Slot {
     /// Puts the directory aside in one step, so that nobody sees half of it, and removes it.
     fn discard(&self) -> io::Result<()> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel);
+        // They would keep the old packs on the disk. Whoever comes to keep another one sees that its time is over.
+        self.opened().clear();
         let aside = self.dir.with_file_name(format!(
             "discarded-{}-{}-{generation}",
             self.repo,
@@ -352,4 +364,28 @@ fn sweep(dir: &Path) -> io::Result<()> {
     remove(&dir.join("refs"), true, &lock)?;
     remove(&dir.join("objects"), false, &half)?;
     remove(&dir.join("objects/pack"), false, &half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_repository_is_closed_when_it_is_idle_and_when_its_mirror_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let slot = Slot::new(RepoId::new(1), home.path());
+        drop(slot.prepare(Kind::Partial).unwrap());
+        let look = || slot.look(|_objects| Ok::<_, ReadError>(())).0.unwrap();
+        look();
+        slot.close_idle(Duration::from_hours(1));
+        assert_eq!(slot.opened().len(), 1);
+        slot.close_idle(Duration::ZERO);
+        assert_eq!(slot.opened().len(), 0);
+        look();
+        slot.report_damage(slot.generation());
+        drop(slot.prepare(Kind::Partial).unwrap());
+        assert_eq!(slot.opened().len(), 0);
+        look();
+        assert_eq!(slot.opened().len(), 1);
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use lapin::options::ExchangeDeleteOptions;
-use lapin::{Connection, ConnectionProperties};
+use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use lockflight_fleet::amqp::{AmqpError, AmqpOptions};
 use lockflight_fleet::contract::sample::step;
 use lockflight_fleet::{Delivery as _, Queue as _, Settled, Work};
@@ -135,4 +136,86 @@ async fn nothing_is_taken_before_everything_is_there() {
     }
     fleet.stop().await;
     ingress.stop().await;
+}
+
+/// So long nothing more comes, or is parked, while the journal can't be told.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// Takes the way of outcomes to the journal away.
+async fn without_outcomes(broker: &RabbitMq, options: &AmqpOptions) -> Channel {
+    let connection = Connection::connect(&broker.uri(), ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let unbound = channel.queue_unbind(
+        format!("{}.journal", options.prefix).into(),
+        format!("{}.work", options.prefix).into(),
+        "outcome.#".into(),
+        FieldTable::default(),
+    );
+    unbound.await.unwrap();
+    channel
+}
+
+#[tokio::test]
+async fn what_failed_does_not_multiply_while_the_journal_can_not_be_told() {
+    let broker = RabbitMq::shared().await;
+    let options = options(&broker.uri());
+    declared(&options).await;
+    let fleet = taking_all(&options);
+    until_ready(&fleet).await;
+    fleet.publish(&[step(1, "s1")]).await.unwrap();
+    let mut batch = in_time("the step", fleet.receive(Work::Steps, 1))
+        .await
+        .unwrap()
+        .unwrap();
+    let _channel = without_outcomes(broker, &options).await;
+    let failed = in_time("an answer", batch.remove(0).retry("broken", Vec::new())).await;
+    assert!(failed.is_err(), "nobody was told");
+    let more = tokio::time::timeout(QUIET, fleet.receive(Work::Steps, 1)).await;
+    assert!(more.is_err(), "it came again, and is here still: {more:?}");
+    declared(&options).await;
+    let again = in_time("it comes again", fleet.receive(Work::Steps, 1)).await;
+    for delivery in again.unwrap().unwrap() {
+        assert_eq!(delivery.failures(), 1);
+        assert_eq!(delivery.ack(Vec::new()).await.unwrap(), Settled::Done);
+    }
+    until("there was one of it", String::new, async || {
+        let depth = fleet.depth(Work::Steps).await;
+        depth.is_ok_and(|depth| depth.is_idle())
+    })
+    .await;
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_broker_gave_up_on_is_parked_once_when_the_journal_can_be_told() {
+    let broker = RabbitMq::shared().await;
+    let options = options(&broker.uri());
+    declared(&options).await;
+    let channel = without_outcomes(broker, &options).await;
+    let fleet = taking_all(&options);
+    until_ready(&fleet).await;
+    let given_up = serde_json::to_vec(&step(1, "s1")).unwrap();
+    let published = channel.basic_publish(
+        format!("{}.dlx", options.prefix).into(),
+        "step.report.p00".into(),
+        BasicPublishOptions::default(),
+        &given_up,
+        BasicProperties::default(),
+    );
+    published.await.unwrap();
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(fleet.depth(Work::Steps).await.unwrap().parked, 0);
+    declared(&options).await;
+    until("it is parked", String::new, async || {
+        let depth = fleet.depth(Work::Steps).await;
+        depth.is_ok_and(|depth| depth.parked > 0)
+    })
+    .await;
+    assert_eq!(fleet.depth(Work::Steps).await.unwrap().parked, 1);
+    let parked = fleet.parked().await.unwrap();
+    assert_eq!(parked.len(), 1);
+    assert!(parked[0].reason.contains("gave up"), "{}", parked[0].reason);
+    fleet.stop().await;
 }

@@ -1,6 +1,7 @@
 //! Messages come back again and again: because of what they are, or because of the network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -8,7 +9,7 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use lockflight_fleet::amqp::{AmqpFleet, AmqpOptions};
-use lockflight_fleet::contract::sample::step;
+use lockflight_fleet::contract::sample::{delivery, step};
 use lockflight_fleet::{Delivery as _, Queue as _, Settled, Work};
 use lockflight_tests::servers::{RabbitMq, TcpProxy};
 
@@ -159,4 +160,58 @@ async fn what_ends_its_process_each_time_is_parked_and_its_neighbours_are_not() 
     assert!(ids.all(|envelope| envelope.id.as_str() == "poison"));
     looking.stop().await;
     in_time("the worker ends", working).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plan_that_was_let_go_of_once_is_done_soon_whichever_planner_gets_it() {
+    let broker = RabbitMq::shared().await;
+    let options = options(&broker.uri());
+    declared(&options).await;
+    let fleets = [taking_all(&options), taking_all(&options)];
+    let plans: Vec<_> = (1..=BACKLOG)
+        .map(|repo| delivery(repo, &format!("d{repo}")))
+        .collect();
+    fleets[0].publish(&plans).await.unwrap();
+    let hands: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+    let workers: Vec<_> = fleets
+        .iter()
+        .map(|fleet| {
+            let (fleet, hands) = (fleet.clone(), Arc::clone(&hands));
+            tokio::spawn(async move {
+                while let Ok(Some(batch)) = fleet.receive(Work::Plan, 1).await {
+                    for plan in batch {
+                        let id = plan.envelope().id.to_string();
+                        let times = {
+                            let mut hands = hands.lock().unwrap();
+                            let times = hands.entry(id).or_default();
+                            *times += 1;
+                            *times
+                        };
+                        if times > 1 {
+                            assert_eq!(plan.ack(Vec::new()).await.unwrap(), Settled::Done);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let times = || hands.lock().unwrap().clone();
+    until(
+        "all were let go of once and taken up again",
+        || format!("{:?}", times()),
+        async || {
+            let depth = fleets[0].depth(Work::Plan).await;
+            let all_twice = times().len() == BACKLOG as usize && times().values().all(|times| *times > 1);
+            all_twice && depth.is_ok_and(|depth| depth.is_idle())
+        },
+    )
+    .await;
+    assert!(times().values().all(|times| *times <= 3), "{:?}", times());
+    assert!(fleets[0].parked().await.unwrap().is_empty());
+    for fleet in &fleets {
+        fleet.stop().await;
+    }
+    for worker in workers {
+        in_time("the worker ends", worker).await.unwrap();
+    }
 }

@@ -10,7 +10,7 @@
 //! A repository that floods its partition would fill the window, and hold up all that is behind it. So when most of the window is of one
 //! repository, the consumer is replaced by another one on the same channel, which gets a window of its own: what was fetched stays where it is,
 //! unsettled, in its order, and the next ones are fetched after it. When the flood is over there is one window again. (A window can't be
-//! changed while its consumer lives, and a second consumer would wait for the first to go.) Beyond [`MOST_WINDOWS`] the others do wait. Should
+//! changed while its consumer lives, and a second consumer would wait for the first to go.) Beyond [`MOST_WINDOWS`] or [`MOST_BYTES`] the others do wait. Should
 //! another process believe that it owns the partition, it may get what comes next meanwhile, as it may in any change of hands.
 
 use std::sync::Arc;
@@ -48,6 +48,9 @@ const BACKOFF: Schedule = Schedule {
 
 /// Steps of one repository are fetched for so many windows at most.
 const MOST_WINDOWS: usize = 32;
+
+/// And only while fewer bytes than that wait of it.
+const MOST_BYTES: usize = 64 << 20;
 
 /// The connection of the moment.
 pub(super) type Connected = watch::Receiver<Option<Arc<Connection>>>;
@@ -258,6 +261,7 @@ impl Consuming {
         self.intake.work == Work::Steps
             && Arc::strong_count(window) > size - size / 8
             && (size / 2 + 1..size * MOST_WINDOWS).contains(&self.intake.waiting_of(repo))
+            && self.intake.waiting_bytes_of(repo) < MOST_BYTES
     }
 
     /// Fetches more, without giving back what was fetched.
@@ -285,7 +289,7 @@ impl Consuming {
     }
 
     /// Waits until what is in hand is settled, and what goes elsewhere has gone.
-    async fn leave(&mut self, feed: &Feed, channel: &Channel, consumer: &mut Consumer) -> Ended {
+    async fn leave(&mut self, feed: &Arc<Feed>, channel: &Channel, consumer: &mut Consumer) -> Ended {
         let waiting = self.intake.withdraw(feed);
         // Plan work has no order, so what nobody has begun with can go to other planners at once.
         let gives_back = self.intake.work == Work::Plan;
@@ -317,7 +321,7 @@ impl Consuming {
                 _ = changes.changed() => {}
                 next = consumer.next(), if !cancelled => match next {
                     Some(Ok(delivery)) if gives_back => give_back(&delivery.acker).await,
-                    Some(Ok(_)) => {}
+                    Some(Ok(delivery)) => self.intake.arrived_late(feed, Incoming::read(delivery)),
                     Some(Err(error)) => return Ended::Lost(error.to_string()),
                     None if gives_back => cancelled = true,
                     None => return Ended::Lost("the broker cancelled the consumer".to_owned()),

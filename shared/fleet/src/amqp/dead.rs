@@ -1,7 +1,7 @@
 //! What the broker gave up on becomes a parked message.
 //!
 //! A message that was handed out too often, although its header did not count that, such as one whose worker dies each time, ends in a queue of
-//! its own. From there a planner's process parks it, with the reason, and tells the journal; then it acknowledges it. A crash in between doubles.
+//! its own. From there a planner's process parks it, with the reason, and tells the journal first; then it acknowledges it. A crash in between doubles.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,12 +92,11 @@ impl Dead {
             let incoming = Incoming::read(delivery);
             let reason = reason(&incoming);
             // It stays where it is until it is known to be parked.
-            if let Err(error) = self
-                .publisher
-                .publish(self.fates.parked(&incoming, &reason))
-                .await
-            {
-                return error.to_string();
+            for message in self.fates.parked(&incoming, &reason) {
+                // The journal is told first: each time that it can't be, another one would be parked.
+                if let Err(error) = self.publisher.publish(vec![message]).await {
+                    return error.to_string();
+                }
             }
             tracing::error!(repo.id = %incoming.repo, key = %incoming.routing_key, "a message was parked: {reason}");
             match acknowledge(&incoming.acker).await {

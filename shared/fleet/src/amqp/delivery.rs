@@ -53,10 +53,19 @@ impl AmqpDelivery {
 
     /// Publishes what follows, and then acknowledges the message, which was claimed before. What can't be published now is tried again in
     /// the background for as long as the message is ours: letting go of it would have its work done anew.
+    ///
+    /// What is new, which the journal has to take, goes first: what takes the message's place must not be published again each time that the
+    /// journal does not.
     async fn settle(mut self, publish: Vec<Outgoing>) -> Result<Settled, SettleError> {
-        if let Err(error) = self.intake.publisher.publish(publish.clone()).await {
+        let (new, instead): (Vec<_>, Vec<_>) = publish.into_iter().partition(|message| message.journaled);
+        let publisher = &self.intake.publisher;
+        let (published, left) = match publisher.publish(new.clone()).await {
+            Ok(()) => (publisher.publish(instead.clone()).await, instead),
+            Err(error) => (Err(error), new.into_iter().chain(instead).collect()),
+        };
+        if let Err(error) = published {
             self.settled = true;
-            self.intake.move_on(self.ticket, &self.incoming, publish);
+            self.intake.move_on(self.ticket, &self.incoming, left);
             return Err(error.into());
         }
         crate::failpoint::reached("worker.followed");

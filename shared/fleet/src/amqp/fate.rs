@@ -1,7 +1,8 @@
 //! What becomes of a message that is not simply done, as the messages that are to be published for it.
 //!
 //! Whatever is decided here is carried out in one order only: publish, wait for the confirms, then acknowledge the message. A crash in
-//! between doubles a message and never loses one.
+//! between doubles a message and never loses one. Of several, what is for the journal comes first: as long as that can't be published, the
+//! message is not doubled over and over.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use lockflight_promotion::message::{Body, Envelope, Outcome};
 use super::AmqpOptions;
 use super::message::{Incoming, Outgoing, Standing, cut, now_millis};
 use super::topology::Names;
-use crate::Retried;
 use crate::clock::millis;
+use crate::{Retried, Work};
 
 /// The longest id of a message.
 const ID_CHARS: usize = 200;
@@ -42,6 +43,13 @@ impl Incoming {
     /// makes no suspect of a message before it has come back a few times.
     pub(super) fn is_suspect(&self) -> bool {
         self.failed > 0 || self.losses() >= SUSPECT || self.is_uncertain()
+    }
+
+    /// Whether it has to be written down before it is handed out. Where planners compete, a copy may come to another process than the one that
+    /// wrote it, which would write the next one. So a plan message is written down only once the broker took it back: a copy that nobody
+    /// had counts its next hand-out already, and ends the row.
+    pub(super) fn is_to_be_written(&self) -> bool {
+        self.is_uncertain() && (self.work != Some(Work::Plan) || self.redelivered)
     }
 
     /// Whether it may be what ended its worker's process: it was handed out without a word, or the broker took it back a few times, or takes
@@ -88,9 +96,9 @@ impl Fates {
             reason: cut(reason),
             after_ms: u64::try_from(millis(wait)).unwrap_or(0),
         };
-        let mut publish = vec![self.later(incoming, wait, standing)];
-        publish.extend(self.note(incoming, incoming.attempt(), outcome));
-        (Retried::After(wait), publish)
+        let note = self.note(incoming, incoming.attempt(), outcome);
+        let later = self.later(incoming, wait, standing);
+        (Retried::After(wait), note.into_iter().chain([later]).collect())
     }
 
     /// It was handed out and nothing was heard of it. It comes again, after the usual wait if its worker panicked over it; or is parked if
@@ -163,10 +171,10 @@ impl Fates {
             due: None,
             reason: Some(reason),
         };
-        let mut publish = vec![Outgoing::parked(incoming, &self.names, &standing)];
+        let parked = Outgoing::parked(incoming, &self.names, &standing);
         let outcome = Outcome::Parked { reason: cut(reason) };
-        publish.extend(self.note(incoming, failed.saturating_add(lost), outcome));
-        publish
+        let note = self.note(incoming, failed.saturating_add(lost), outcome);
+        note.into_iter().chain([parked]).collect()
     }
 
     fn later(&self, incoming: &Incoming, wait: Duration, standing: Standing<'_>) -> Outgoing {

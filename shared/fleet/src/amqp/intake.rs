@@ -178,6 +178,17 @@ impl Intake {
         });
     }
 
+    /// A message has come to a consumer that takes nothing more into hand. It goes back with the channel, unless it is the copy of one that is
+    /// in hand or done: that would be worked on once more by whoever gets it.
+    pub(super) fn arrived_late(self: &Arc<Self>, feed: &Arc<Feed>, mut incoming: Incoming) {
+        incoming.feed = Some(Arc::clone(feed));
+        let incoming = Arc::new(incoming);
+        let arrived = self.desk().trials.arrived(&incoming);
+        if arrived == Arrived::Done {
+            self.go(incoming, Vec::new(), false);
+        }
+    }
+
     /// A message is due: it waits in its lane, or goes where what can't be read goes.
     fn sort(self: &Arc<Self>, feed: &Feed, incoming: Arc<Incoming>) {
         let envelope = match &incoming.content {
@@ -478,6 +489,13 @@ impl Intake {
     /// How many messages of a repository wait.
     pub(super) fn waiting_of(&self, repo: RepoId) -> usize {
         self.desk().lanes.waiting_of(repo)
+    }
+
+    /// How many bytes they have, as they came.
+    pub(super) fn waiting_bytes_of(&self, repo: RepoId) -> usize {
+        let desk = self.desk();
+        let waiting = desk.lanes.tokens_waiting_of(repo);
+        waiting.map(|incoming| incoming.body.len()).sum()
     }
 
     pub(super) fn held(&self) -> Held {

@@ -358,6 +358,12 @@ impl<T: Clone> Lanes<T> {
         self.lanes.get(&repo).map_or(0, |lane| lane.waiting.len())
     }
 
+    /// Those, in their order.
+    pub(super) fn tokens_waiting_of(&self, repo: RepoId) -> impl Iterator<Item = &T> {
+        let waiting = self.lanes.get(&repo).into_iter().flat_map(|lane| &lane.waiting);
+        waiting.map(|waiting| &waiting.token)
+    }
+
     /// How many messages are in hand, stale ones among them.
     pub(super) fn in_hand(&self) -> usize {
         self.in_hand.len()

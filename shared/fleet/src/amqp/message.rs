@@ -2,7 +2,8 @@
 //!
 //! What the queue knows of a message stands in headers, so that it can be put back without its body being read: `x-lockflight-repo`,
 //! `-failed` and `-lost` (how often), `-due` and `-published` (milliseconds since 1970), `-reason`; on parked ones also `-key` (the routing
-//! key that it goes back with), `-parked-at` and `-parked-id`. Nothing relies on the broker's own counts, which differ between its versions.
+//! key that it goes back with), `-parked-at` and `-parked-id`. The broker's own counts, which differ between its
+//! versions, only make suspects (see `trials`).
 
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use lockflight_promotion::message::{Body, Envelope};
 use super::acknowledge::acknowledge;
 use super::intake::Feed;
 use super::names::{Names, partition_of};
+use super::trials::Arrived;
 use crate::{BackendError, Content, JournalError, ParkedId, PublishError, SettleError, Work};
 
 /// Larger bodies are compressed.
@@ -231,10 +233,7 @@ impl Outgoing {
         headers.insert(KEY.into(), text(incoming.routing_key.as_str()));
         let now = now_millis();
         headers.insert(PARKED_AT.into(), AMQPValue::LongLongInt(now));
-        headers.insert(
-            PARKED_ID.into(),
-            text(&format!("{now:x}-{:08x}", fastrand::u32(..))),
-        );
+        headers.insert(PARKED_ID.into(), text(&id_of(&incoming.body)));
         parked.properties = parked.properties.with_headers(headers);
         parked.routing_key = names.parked().into();
         parked
@@ -421,14 +420,16 @@ impl Incoming {
         acknowledge(&self.acker).await
     }
 
-    /// Keeps its copy, which has come. `false` if it is not waited for.
-    pub(super) fn keep_copy(&self, copy: &Arc<Self>) -> bool {
+    /// Keeps its copy, which has come, if it is waited for. One may come twice, when its confirm was lost: the first one is enough, unless
+    /// its channel is gone, with which it comes again.
+    pub(super) fn keep_copy(&self, copy: &Arc<Self>) -> Arrived {
         match &mut *self.claim() {
+            Claim::Copying(Some(kept)) | Claim::Copied(Some(kept)) if kept.acker.usable() => Arrived::Done,
             Claim::Copying(kept) | Claim::Copied(kept) => {
                 *kept = Some(Arc::clone(copy));
-                true
+                Arrived::Copy
             }
-            Claim::Given | Claim::Owed | Claim::Settled => false,
+            Claim::Given | Claim::Owed | Claim::Settled => Arrived::Unknown,
         }
     }
 
@@ -448,16 +449,9 @@ impl Incoming {
     /// The name by which it is released, if it is parked.
     pub(super) fn parked_id(&self) -> ParkedId {
         let headers = self.properties.headers().as_ref();
-        // One that somebody else has put there is known by its bytes.
-        let id = headers
-            .and_then(|table| string(table, PARKED_ID))
-            .unwrap_or_else(|| {
-                let mixed = self.body.iter().fold(0xCBF2_9CE4_8422_2325_u64, |mixed, byte| {
-                    (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
-                });
-                format!("{mixed:016x}")
-            });
-        ParkedId::new(id)
+        // Somebody else may have put it there.
+        let id = headers.and_then(|table| string(table, PARKED_ID));
+        ParkedId::new(id.unwrap_or_else(|| id_of(&self.body)))
     }
 
     /// When it was parked, in milliseconds since 1970.
@@ -481,6 +475,14 @@ pub(super) fn read_body(properties: &BasicProperties, data: &[u8]) -> Content {
         },
         _ => Content::decode(data),
     }
+}
+
+/// The name of a parked message: the same however often it is parked, so that those that became two on the way are one to people.
+fn id_of(body: &[u8]) -> String {
+    let mixed = body.iter().fold(0xCBF2_9CE4_8422_2325_u64, |mixed, byte| {
+        (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    format!("{mixed:016x}")
 }
 
 /// The routing key that a message is published with.

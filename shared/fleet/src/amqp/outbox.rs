@@ -33,7 +33,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::connection::{Health, Link};
+use super::connection::Link;
 use super::gauges;
 use super::message::{Outgoing, PROBE};
 use super::names::Names;
@@ -41,6 +41,7 @@ use super::publisher::{Batch, Room, Unconfirmed};
 
 mod channels;
 mod lane;
+mod silence;
 mod suspects;
 mod vouch;
 
@@ -108,8 +109,12 @@ pub(super) struct Outbox {
     /// Confirmed, and in front of the fence that is on its way.
     fenced: Option<Vec<u64>>,
     vouch: Vouch,
-    /// When the broker last answered something, or had nothing to answer.
-    progress: Instant,
+    /// When the broker last answered one that went alone, or had none of them to answer.
+    alone_progress: Instant,
+    /// Since when the journal has confirmed nothing of what waits for it, across connections.
+    unjournaled: Option<Instant>,
+    /// Whether that is too long.
+    journal_is_late: watch::Sender<bool>,
     trouble: Option<Arc<str>>,
 }
 
@@ -125,8 +130,8 @@ impl Outbox {
             batches: HashMap::new(),
             next_entry: 1,
             next_batch: 1,
-            journaled: Lane::default(),
-            other: Lane::default(),
+            journaled: Lane::new(),
+            other: Lane::new(),
             alone: VecDeque::new(),
             alone_on_their_way: 0,
             alone_failures: 0,
@@ -138,9 +143,16 @@ impl Outbox {
             told: 0,
             confirmed: Vec::new(),
             fenced: None,
-            progress: Instant::now(),
+            alone_progress: Instant::now(),
+            unjournaled: None,
+            journal_is_late: watch::Sender::new(false),
             trouble: None,
         }
+    }
+
+    /// Whether the journal has taken nothing of what waits for it, for longer than a confirm may take.
+    pub(super) fn journal_is_late(&self) -> watch::Receiver<bool> {
+        self.journal_is_late.subscribe()
     }
 
     /// Publishes what comes, until it is stopped and nothing is left or its time is up.
@@ -167,6 +179,7 @@ impl Outbox {
                     self.expire();
                     self.bury();
                     self.watch_progress();
+                    self.watch_journal();
                     if stop_at.is_some_and(|at| at <= Instant::now()) {
                         break;
                     }
@@ -182,7 +195,7 @@ impl Outbox {
                 _ = health.changed() => {
                     health.mark_unchanged();
                     // Time in which the broker takes nothing does not count.
-                    self.progress = Instant::now();
+                    self.forgive();
                 }
                 changed = stopping.changed(), if stop_at.is_none() => {
                     stop_at = if changed.is_ok() { *stopping.borrow_and_update() } else { Some(Instant::now()) };
@@ -342,17 +355,24 @@ impl Outbox {
 
     /// A message goes on its way.
     fn leaves(&mut self, number: u64, way: Way) -> Option<Outgoing> {
-        if self.on_their_way == 0 {
-            self.progress = Instant::now();
-        }
         let entry = self.entries.get_mut(&number)?;
         entry.on_its_way = Some(way);
         let message = entry.message.clone();
         self.on_their_way += 1;
         self.bytes_on_their_way += message.body.len();
         match self.lane(way) {
-            Some(lane) => lane.on_their_way += 1,
-            None => self.alone_on_their_way += 1,
+            Some(lane) => {
+                if lane.on_their_way == 0 {
+                    lane.progress = Instant::now();
+                }
+                lane.on_their_way += 1;
+            }
+            None => {
+                if self.alone_on_their_way == 0 {
+                    self.alone_progress = Instant::now();
+                }
+                self.alone_on_their_way += 1;
+            }
         }
         Some(message)
     }
@@ -397,7 +417,10 @@ impl Outbox {
         if self.lane(way).is_some_and(|lane| lane.generation != generation) {
             return;
         }
-        self.progress = Instant::now();
+        match self.lane(way) {
+            Some(lane) => lane.progress = Instant::now(),
+            None => self.alone_progress = Instant::now(),
+        }
         self.landed(number);
         if !matches!(answer, Answer::Failed(_)) {
             self.answered(number, way);
@@ -428,6 +451,9 @@ impl Outbox {
     fn answered(&mut self, number: u64, way: Way) {
         if let Some(lane) = self.lane(way) {
             lane.failures = 0;
+            if way == Way::Journaled {
+                self.unjournaled = None;
+            }
             return;
         }
         self.alone_failures = 0;
@@ -511,6 +537,8 @@ impl Outbox {
         self.alone.clear();
         for entry in self.entries.values_mut() {
             entry.on_its_way = None;
+            // Whoever ends a channel is found out on this connection as well.
+            entry.suspect = false;
         }
         let numbers: Vec<u64> = self.entries.keys().copied().collect();
         for number in numbers {
@@ -535,8 +563,8 @@ impl Outbox {
     }
 
     fn opened(&mut self, way: Way, opened: Result<lapin::Channel, Why>) {
-        self.progress = Instant::now();
         let Some(lane) = self.lane(way) else { return };
+        lane.progress = Instant::now();
         lane.opening = None;
         match opened {
             Ok(channel) => lane.channel = Some(channel),
@@ -551,65 +579,6 @@ impl Outbox {
     fn failing(&mut self, why: &Why, wait: Duration) {
         tracing::warn!(wait_ms = wait.as_millis(), "a channel to RabbitMQ failed: {why}");
         self.trouble = Some(why.to_string().into());
-    }
-
-    /// Tells the publishers whose time is up.
-    fn expire(&mut self) {
-        let now = Instant::now();
-        // All have the same deadline, so those that came first are late first.
-        while let Some((_, entry)) = self.entries.first_key_value() {
-            let name = entry.batch;
-            let Some(batch) = self.batches.get(&name) else {
-                // Cannot be: they are forgotten together.
-                self.entries.pop_first();
-                continue;
-            };
-            if now.duration_since(batch.since) < self.deadline {
-                break;
-            }
-            let trouble = match &*self.link.health().borrow() {
-                Health::Up => self.trouble.clone(),
-                health => Some(health.to_string().into()),
-            };
-            let after = self.deadline;
-            self.end(name, Err(Unconfirmed::Late { after, trouble }));
-        }
-        // While nothing can be sent, these would pile up.
-        for line in [
-            &mut self.journaled.to_send,
-            &mut self.other.to_send,
-            &mut self.alone,
-        ] {
-            while let Some(number) = line.front()
-                && !self.entries.contains_key(number)
-            {
-                line.pop_front();
-            }
-        }
-    }
-
-    /// Gives up a connection on which nothing is answered although something should be.
-    fn watch_progress(&mut self) {
-        if self.told != self.on_their_way {
-            self.told = self.on_their_way;
-            gauges::unconfirmed(self.told);
-        }
-        let is_open = self.journaled.channel.is_some() || self.other.channel.is_some();
-        let waits = self.on_their_way > 0 || self.vouch.is_on_its_way();
-        if waits
-            && is_open
-            && self.progress.elapsed() > self.confirm_timeout
-            && *self.link.health().borrow() == Health::Up
-        {
-            tracing::warn!(
-                unconfirmed = self.on_their_way,
-                "RabbitMQ has confirmed nothing for {:?}; the connection is given up",
-                self.confirm_timeout
-            );
-            self.progress = Instant::now();
-            self.trouble = Some("nothing was confirmed".into());
-            self.link.give_up();
-        }
     }
 }
 

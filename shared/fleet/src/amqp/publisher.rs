@@ -134,6 +134,7 @@ pub(super) struct Publisher {
     /// Whether to wait while the broker takes nothing, for as long as the deadline allows.
     patient: bool,
     stopping: watch::Sender<Option<Instant>>,
+    journal_is_late: watch::Receiver<bool>,
 }
 
 impl Publisher {
@@ -148,6 +149,7 @@ impl Publisher {
             options.confirm_timeout,
             options.publish_deadline,
         );
+        let journal_is_late = outbox.journal_is_late();
         tokio::spawn(outbox.run(batches, stopping.subscribe()));
         Self {
             inbox,
@@ -155,7 +157,13 @@ impl Publisher {
             health: link.health(),
             patient,
             stopping,
+            journal_is_late,
         }
+    }
+
+    /// Whether the journal has confirmed nothing for too long although something waits for it.
+    pub(super) fn journal_is_late(&self) -> bool {
+        *self.journal_is_late.borrow()
     }
 
     /// Publishes messages, and waits until all are confirmed and none was returned.

@@ -47,6 +47,15 @@ pub enum AmqpError {
         /// What was seen.
         why: String,
     },
+    /// The journal does not confirm.
+    #[error(
+        "RabbitMQ does not confirm what is published to {journal:?}, although it answers otherwise; see whether that stream has a leader \
+         (`rabbitmq-streams stream_status`)"
+    )]
+    Late {
+        /// The stream's name.
+        journal: String,
+    },
     /// The broker does not answer.
     #[error("RabbitMQ did not answer within {PATIENCE:?}")]
     Silent,
@@ -55,17 +64,20 @@ pub enum AmqpError {
     Closed,
 }
 
+/// An answer, and when it was found.
+type Answer = (Instant, Result<(), AmqpError>);
+
 /// The last answer.
 #[derive(Debug, Default)]
 pub(super) struct Readiness(tokio::sync::Mutex<Last>);
 
 #[derive(Debug, Default)]
 struct Last {
-    answer: Option<(Instant, Result<(), AmqpError>)>,
+    answer: Option<Answer>,
     /// The connection on which the topology was found right.
     checked: Option<u64>,
     /// Whoever looks, on that connection. It goes on when nobody waits for it any more: the next one who asks may.
-    looking: Option<(u64, JoinHandle<Result<(), AmqpError>>)>,
+    looking: Option<(u64, JoinHandle<Answer>)>,
 }
 
 impl Readiness {
@@ -81,6 +93,10 @@ impl Readiness {
         if fleet.takes_work() {
             is_up(fleet.connections.wanted_for_consuming())?;
         }
+        if fleet.publisher.journal_is_late() {
+            let journal = fleet.names.journal();
+            return Err(AmqpError::Late { journal });
+        }
         let made = publishing.made();
         let mut last = self.0.lock().await;
         if last.checked == Some(made)
@@ -89,24 +105,34 @@ impl Readiness {
         {
             return answer.clone();
         }
-        if last.looking.as_ref().is_none_or(|(on, _)| *on != made) {
-            let connection = publishing.connection().borrow().clone();
-            let thoroughly = (last.checked != Some(made)).then_some(connection);
-            let looking = tokio::spawn(look(fleet.names.clone(), fleet.publisher.clone(), thoroughly));
-            if let Some((_, other)) = last.looking.replace((made, looking)) {
-                other.abort();
+        loop {
+            if last.looking.as_ref().is_none_or(|(on, _)| *on != made) {
+                let connection = publishing.connection().borrow().clone();
+                let thoroughly = (last.checked != Some(made)).then_some(connection);
+                let (names, publisher) = (fleet.names.clone(), fleet.publisher.clone());
+                let looking = tokio::spawn(async move {
+                    let answer = look(names, publisher, thoroughly).await;
+                    (Instant::now(), answer)
+                });
+                if let Some((_, other)) = last.looking.replace((made, looking)) {
+                    other.abort();
+                }
             }
+            let found = match &mut last.looking {
+                Some((_, looking)) => looking.await,
+                // Cannot be: it was put there.
+                None => return Err(AmqpError::Silent),
+            };
+            last.looking = None;
+            let (at, answer) = found.unwrap_or_else(|_| (Instant::now(), Err(AmqpError::Silent)));
+            if at.elapsed() >= GOOD_FOR {
+                // Nobody waited for it, and it is of then.
+                continue;
+            }
+            last.checked = answer.is_ok().then_some(made);
+            last.answer = Some((at, answer.clone()));
+            return answer;
         }
-        let answer = match &mut last.looking {
-            Some((_, looking)) => looking.await,
-            // Cannot be: it was put there.
-            None => return Err(AmqpError::Silent),
-        };
-        last.looking = None;
-        let answer = answer.unwrap_or(Err(AmqpError::Silent));
-        last.checked = answer.is_ok().then_some(made);
-        last.answer = Some((Instant::now(), answer.clone()));
-        answer
     }
 }
 

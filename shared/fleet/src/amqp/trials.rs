@@ -10,8 +10,9 @@
 //!   already is the only one.
 //! - What this process held when a connection ended, and lived on, is no suspect here: whatever ends a process did not end this one.
 //!
-//! What this ignores: a copy that goes to another process while its message is still in a worker's hands is worked on there too, and one
-//! that comes after [`REMEMBERED`] once more. Both double, and lose nothing.
+//! What this ignores: a copy that goes to another process, as among planners or when a partition changes hands, is worked on there too, and one
+//! that comes after [`REMEMBERED`] once more. Both double once, and lose nothing: planners write down only what the broker took back, and a
+//! partition has one consumer, to whom its own copies return.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub(super) enum Arrived {
     Unknown,
     /// The copy of one that is in hand; it was kept.
     Copy,
-    /// The copy of one that is done: it only needs to be acknowledged.
+    /// The copy of one that is done, or one more of a copy that was kept: it only needs to be acknowledged.
     Done,
 }
 
@@ -61,12 +62,17 @@ fn id(incoming: &Incoming) -> Option<&MessageId> {
 impl Trials {
     /// Whether it has to be written down before it is handed out.
     pub(super) fn is_to_be_written(&self, incoming: &Incoming) -> bool {
-        incoming.is_uncertain() && id(incoming).is_some_and(|id| !self.excused.contains(id))
+        incoming.is_to_be_written() && !self.is_excused(incoming)
+    }
+
+    /// Whether there is nobody to excuse.
+    fn is_excused(&self, incoming: &Incoming) -> bool {
+        id(incoming).is_none_or(|id| self.excused.contains(id))
     }
 
     /// Whether it may be handed out now, as far as this is concerned.
     pub(super) fn may(&self, incoming: &Incoming) -> bool {
-        if !self.is_to_be_written(incoming) {
+        if !incoming.is_uncertain() || self.is_excused(incoming) {
             return true;
         }
         if id(incoming).is_some_and(|id| self.running.contains_key(id)) {
@@ -89,9 +95,12 @@ impl Trials {
     }
 
     /// It is handed out: from now on a process may end by it.
-    pub(super) fn handed_out(&mut self, incoming: &Incoming) {
+    pub(super) fn handed_out(&mut self, incoming: &Arc<Incoming>) {
         if let Some(id) = id(incoming) {
             self.excused.remove(id);
+            if incoming.is_uncertain() && !self.running.contains_key(id) {
+                self.running.insert(id.clone(), Arc::clone(incoming));
+            }
         }
     }
 
@@ -104,12 +113,9 @@ impl Trials {
             self.done.remove(id);
             return Arrived::Done;
         }
-        match self.running.get(id) {
-            Some(running) if running.lost + 1 == incoming.lost && running.keep_copy(incoming) => {
-                Arrived::Copy
-            }
-            _ => Arrived::Unknown,
-        }
+        let running = self.running.get(id);
+        let running = running.filter(|running| running.lost + 1 == incoming.lost);
+        running.map_or(Arrived::Unknown, |running| running.keep_copy(incoming))
     }
 
     /// It is out of its worker's hands. Returns its copy if that is to go back to the broker, since the message was not settled.

@@ -59,7 +59,7 @@ impl Wire {
                 _ => return Err(bad("it has a section that was not asked for")),
             }
         }
-        let receiver = Receiver::new(repository, &self.limits, deadline);
+        let receiver = Receiver::new(repository, self.limits.bounds(request), deadline);
         received.objects = receiver.take(&mut packets).await?;
         received.bytes = packets.bytes();
         packets.finish().await;

@@ -199,7 +199,7 @@ impl Http {
             span,
         };
         if head.status == StatusCode::OK {
-            check_head(&head.headers, service)?;
+            check_head(remote, &head.headers, service)?;
             return Ok(answer);
         }
         answer.span.record("otel.status_code", "error");
@@ -330,12 +330,13 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Checks that the answer is git's, and not that of a proxy or a page.
-fn check_head(headers: &HeaderMap, service: Service) -> Result<(), TransportError> {
+fn check_head(remote: &Remote, headers: &HeaderMap, service: Service) -> Result<(), TransportError> {
     let kind = media_type(headers).unwrap_or_default();
     if !kind.eq_ignore_ascii_case(service.answer_type()) {
         return Err(TransportError::BadAnswer {
             detail: excerpt(&format!(
-                "its content type is {kind:?} and not {}",
+                "its content type is {:?} and not {}",
+                said(remote, kind),
                 service.answer_type()
             )),
         });

@@ -7,7 +7,7 @@ use lockflight_promotion::{BranchName, CommitOid};
 use super::client::{MOST_ANSWER, Wire};
 use super::offer::UploadOffer;
 use super::packets::bad;
-use super::pkt::Encoder;
+use super::pkt::{Encoder, Packet, text};
 use super::{AGENT, http};
 use crate::mirrors::Remote;
 use crate::transport_error::TransportError;
@@ -57,8 +57,11 @@ impl Wire {
             .command(remote, request.finish()?, deadline, MOST_ANSWER)
             .await?;
         // A prefix is that of longer names too, and a server may ignore it: only what was asked for is taken.
-        while let Some(line) = packets.next_text().await? {
-            let line = line.as_str();
+        while let Packet::Data(line) = packets.next().await? {
+            // What is asked for has a name that is text; what others call their branches is no concern here.
+            let Some(line) = text(&line) else {
+                continue;
+            };
             let mut words = line.split(' ');
             let (Some(id), Some(name)) = (words.next(), words.next()) else {
                 return Err(bad("a line of the list is no ref"));
@@ -69,7 +72,10 @@ impl Wire {
             else {
                 continue;
             };
-            let id = CommitOid::parse(id).map_err(|error| bad(error.to_string()))?;
+            // The id is not shown: a server may have put anything there.
+            let id = CommitOid::parse(id).map_err(|_invalid| {
+                bad(format!("what it says branch {branch} is at is no id of a commit"))
+            })?;
             heads.insert(branch.to_owned(), id);
         }
         packets.finish().await;

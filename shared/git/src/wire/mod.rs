@@ -85,9 +85,9 @@ impl Limits {
             .saturating_add(client::MOST_ANSWER)
     }
 
-    const fn bounds(&self) -> scan::Bounds {
+    fn bounds(&self, request: &Request) -> scan::Bounds {
         scan::Bounds {
-            objects: self.objects,
+            objects: self.objects.min(request.most_objects.unwrap_or(u32::MAX)),
             object: self.object,
         }
     }
@@ -122,6 +122,9 @@ pub(crate) struct Request {
     pub(crate) deepen: Option<Deepen>,
     /// What to leave out. Objects that are named in `wants` are sent all the same.
     pub(crate) filter: Option<Filter>,
+    /// The most objects that the answer may bring, where that is less than the client takes of any: more is [`crate::TransportError::TooLarge`],
+    /// right when the pack begins.
+    pub(crate) most_objects: Option<u32>,
 }
 
 impl Request {

@@ -3,7 +3,7 @@
 use super::packets::{Packets, bad};
 use super::pkt::Packet;
 use super::{MOST_CAPABILITIES, Speech};
-use crate::transport_error::{TransportError, excerpt};
+use crate::transport_error::TransportError;
 
 /// What can be asked about fetching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +49,12 @@ impl UploadOffer {
             }
             lines.push(line.as_str().to_owned());
         }
+        let offer = Self::of(&lines, &packets);
         packets.finish().await;
-        Self::of(&lines)
+        offer
     }
 
-    fn of(lines: &[String]) -> Result<Self, TransportError> {
+    fn of(lines: &[String], packets: &Packets<'_>) -> Result<Self, TransportError> {
         let value = |name: &str| {
             lines.iter().find_map(|line| match line.strip_prefix(name)? {
                 "" => Some(""),
@@ -63,7 +64,7 @@ impl UploadOffer {
         let format = value("object-format");
         if let Some(other) = format.filter(|format| *format != "sha1") {
             return Err(TransportError::ObjectFormat {
-                detail: excerpt(other),
+                detail: packets.shown(other.as_bytes()),
             });
         }
         let Some(features) = value("fetch") else {
@@ -97,7 +98,7 @@ impl ReceiveOffer {
             match packets.next().await? {
                 Packet::Data(line) if line.starts_with(b"# service=") => {}
                 Packet::Data(line) if line.starts_with(b"version ") => {}
-                Packet::Data(line) => break Self::of(&line)?,
+                Packet::Data(line) => break Self::of(&line, &packets)?,
                 Packet::Flush if !is_past_heading => is_past_heading = true,
                 Packet::Flush | Packet::Delimiter | Packet::ResponseEnd => {
                     return Err(bad("it does not say what it can do"));
@@ -108,7 +109,7 @@ impl ReceiveOffer {
         Ok(offer)
     }
 
-    fn of(line: &[u8]) -> Result<Self, TransportError> {
+    fn of(line: &[u8], packets: &Packets<'_>) -> Result<Self, TransportError> {
         let capabilities = line
             .split(|byte| *byte == 0)
             .nth(1)
@@ -118,7 +119,7 @@ impl ReceiveOffer {
         let format = words.clone().find_map(|word| word.strip_prefix("object-format="));
         if let Some(other) = format.filter(|format| *format != "sha1") {
             return Err(TransportError::ObjectFormat {
-                detail: excerpt(other),
+                detail: packets.shown(other.as_bytes()),
             });
         }
         let has = |capability: &str| words.clone().any(|word| word == capability);

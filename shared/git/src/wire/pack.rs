@@ -15,7 +15,6 @@ use git2::{ErrorClass, Indexer};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::Limits;
 use super::http::Deadline;
 use super::packets::{Packets, bad};
 use super::scan::{BadPack, Bounds, Scanner};
@@ -49,10 +48,10 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(repository: &Path, limits: &Limits, deadline: Deadline) -> Self {
+    pub(super) fn new(repository: &Path, bounds: Bounds, deadline: Deadline) -> Self {
         Self {
             objects: repository.join("objects"),
-            bounds: limits.bounds(),
+            bounds,
             deadline,
         }
     }

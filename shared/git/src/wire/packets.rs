@@ -4,6 +4,7 @@ use bytes::{Buf as _, Bytes};
 
 use super::http::{Answer, said};
 use super::pkt::{Decoder, Packet, text};
+use crate::mirrors::Remote;
 use crate::transport_error::{TransportError, excerpt};
 
 /// The lines of an answer, as they come.
@@ -19,6 +20,11 @@ impl<'a> Packets<'a> {
             answer,
             decoder: Decoder::default(),
         }
+    }
+
+    /// Whose answer it is.
+    pub(super) const fn remote(&self) -> &'a Remote {
+        self.answer.remote
     }
 
     /// The size of what came so far.

@@ -8,7 +8,7 @@ use lockflight_promotion::{BranchName, CommitOid, Lease, RepoId};
 
 use super::AGENT;
 use super::client::Wire;
-use super::http::Deadline;
+use super::http::{Deadline, said};
 use super::offer::ReceiveOffer;
 use super::packets::{Band, Packets, bad};
 use super::pkt::{Decoder, Encoder, Packet, text};
@@ -186,6 +186,7 @@ async fn read_report(
     updates: &[&RefUpdate],
 ) -> Result<Report, TransportError> {
     let mut reading = Reading {
+        remote: packets.remote(),
         updates,
         unpacked: None,
         refs: Vec::new(),
@@ -226,6 +227,7 @@ async fn read_report(
 
 /// The lines of a report, as they come.
 struct Reading<'a> {
+    remote: &'a Remote,
     updates: &'a [&'a RefUpdate],
     /// `ok`, or why the pack was not taken.
     unpacked: Option<String>,
@@ -250,11 +252,11 @@ impl Reading<'_> {
         };
         let (flag, summary) = match word {
             "unpack" => {
-                self.unpacked = Some(rest.to_owned());
+                self.unpacked = Some(said(self.remote, rest));
                 return Ok(());
             }
             "ok" => (' ', String::new()),
-            "ng" => ('!', format!("[remote rejected] ({reason})")),
+            "ng" => ('!', format!("[remote rejected] ({})", said(self.remote, reason))),
             // `option`: where a hook of the server put the branch instead.
             _ => return Ok(()),
         };

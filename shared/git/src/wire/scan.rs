@@ -25,7 +25,7 @@ pub(super) enum BadPack {
 pub(super) struct Bounds {
     /// The most objects.
     pub(super) objects: u32,
-    /// The most bytes of one commit, tree, tag or delta, and of what a delta makes. Other blobs are never held in memory.
+    /// The most bytes of one commit, tree, tag or delta, of what a delta makes and of what it is made of. Other blobs are never held in memory.
     pub(super) object: u64,
 }
 
@@ -66,6 +66,9 @@ pub(super) struct Scanner {
     scratch: Box<[u8; 16 * 1024]>,
     /// The first bytes of the delta that is read.
     delta: Vec<u8>,
+    /// Whether there was a delta, and the largest blob: any blob may be what a delta is made of, and is held in memory then.
+    has_delta: bool,
+    largest_blob: u64,
 }
 
 impl Scanner {
@@ -79,6 +82,8 @@ impl Scanner {
             inflate: Decompress::new(true),
             scratch: Box::new([0; 16 * 1024]),
             delta: Vec::with_capacity(DELTA_HEAD),
+            has_delta: false,
+            largest_blob: 0,
         }
     }
 
@@ -192,6 +197,14 @@ impl Scanner {
         }
         if kind != BLOB && size > self.bounds.object {
             return Err(BadPack::TooLargeObject(size));
+        }
+        match kind {
+            BLOB => self.largest_blob = self.largest_blob.max(size),
+            OF_DELTA | REF_DELTA => self.has_delta = true,
+            _ => {}
+        }
+        if self.has_delta && self.largest_blob > self.bounds.object {
+            return Err(BadPack::TooLargeObject(self.largest_blob));
         }
         Ok(match kind {
             OF_DELTA => State::BaseDistance { size, read: 0 },
@@ -385,6 +398,14 @@ mod tests {
                 Err(BadPack::TooLargeObject(large)),
                 "{kind}"
             );
+        }
+        // A blob is held in memory when a delta is made of it, and only then.
+        let blob = entry(3, large, b"", &vec![7; usize::try_from(large).unwrap()]);
+        assert_eq!(scanned(&pack(std::slice::from_ref(&blob))), Ok(true));
+        let change = delta(10, 5);
+        let change = entry(REF_DELTA, change.len() as u64, &[9; HASH], &change);
+        for entries in [[blob.clone(), change.clone()], [change, blob]] {
+            assert_eq!(scanned(&pack(&entries)), Err(BadPack::TooLargeObject(large)));
         }
         assert_eq!(
             scanned(&pack(&vec![vec![]; 101])),

@@ -4,6 +4,7 @@ mod bridge;
 mod fake;
 mod fetch;
 mod hostile;
+mod hostile_push;
 mod measure;
 mod push;
 

@@ -29,7 +29,6 @@ pub(super) enum Way {
 }
 
 /// A channel, and what waits for it.
-#[derive(Default)]
 pub(super) struct Lane {
     pub(super) channel: Option<Channel>,
     pub(super) opening: Option<Opening>,
@@ -41,6 +40,8 @@ pub(super) struct Lane {
     /// How often it failed since the last confirm.
     pub(super) failures: u32,
     pub(super) dying: Option<Dying>,
+    /// When the broker last answered something here, or had nothing to answer.
+    pub(super) progress: Instant,
 }
 
 /// A channel that failed, and of which not everything has come back.
@@ -52,6 +53,24 @@ pub(super) struct Dying {
 }
 
 impl Lane {
+    pub(super) fn new() -> Self {
+        Self {
+            channel: None,
+            opening: None,
+            generation: 0,
+            on_their_way: 0,
+            to_send: VecDeque::new(),
+            failures: 0,
+            dying: None,
+            progress: Instant::now(),
+        }
+    }
+
+    /// Whether it is open, and nothing was answered there for so long.
+    pub(super) fn is_silent(&self, patience: Duration) -> bool {
+        self.channel.is_some() && self.progress.elapsed() > patience
+    }
+
     /// Forgets the channel. What was on its way there is the caller's to send again.
     pub(super) fn forget(&mut self) {
         self.channel = None;

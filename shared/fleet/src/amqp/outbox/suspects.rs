@@ -119,11 +119,14 @@ impl Outbox {
             entry.is_some_and(|entry| why.names(entry.message.exchange.as_str()))
         };
         let is_known = numbers.iter().any(named);
+        let connection = self.link.connection().borrow().clone();
+        // Then all of its channels are, and none of what was on them is to blame.
+        let is_gone = connection.is_some_and(|connection| !connection.status().connected());
         for number in numbers.into_iter().rev() {
             let Some(entry) = self.entries.get_mut(&number) else {
                 continue;
             };
-            entry.suspect = !is_known || why.names(entry.message.exchange.as_str());
+            entry.suspect = !is_gone && (!is_known || why.names(entry.message.exchange.as_str()));
             if is_known && entry.suspect {
                 self.doubtful.insert(entry.message.exchange.to_string());
             }

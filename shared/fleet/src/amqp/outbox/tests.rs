@@ -336,6 +336,43 @@ async fn what_came_to_the_journal_counts_only_when_the_way_to_the_work_is_there(
 }
 
 #[tokio::test]
+async fn the_confirm_of_an_outcome_says_all_there_is_to_say() {
+    let mut desk = Desk::new();
+    let events = desk.outbox.names.events();
+    let mut answer = desk.publish(&["outcome.parked"]);
+    desk.outbox.entries.get_mut(&1).unwrap().message.exchange = events.as_str().into();
+    desk.confirm(1, None);
+    desk.fence().await;
+    assert!(matches!(answer.try_recv(), Ok(Ok(()))));
+    assert!(desk.outbox.vouch.waiting.is_empty());
+}
+
+#[tokio::test]
+async fn a_journal_that_confirms_nothing_is_late_until_it_does() {
+    let mut desk = Desk::new();
+    desk.outbox.confirm_timeout = Duration::ZERO;
+    let late = desk.outbox.journal_is_late();
+    desk.outbox.watch_journal();
+    assert!(!*late.borrow(), "nothing waits for it");
+    let _answer = desk.publish(&["there"]);
+    let told = async {
+        while !*late.borrow() {
+            desk.outbox.watch_journal();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
+    desk.outbox.begin_again("it was given up");
+    desk.outbox.watch_journal();
+    assert!(*late.borrow(), "another connection is no answer");
+    desk.sent();
+    desk.confirm(1, None);
+    desk.fence().await;
+    desk.outbox.watch_journal();
+    assert!(!*late.borrow());
+}
+
+#[tokio::test]
 async fn who_waited_until_the_deadline_is_told_that_it_is_not_known() {
     let mut desk = Desk::new();
     desk.outbox.deadline = Duration::from_millis(200);

@@ -31,7 +31,7 @@ pub(super) struct Vouch {
 impl Vouch {
     pub(super) fn new(names: &Names) -> Self {
         Self {
-            lane: Lane::default(),
+            lane: Lane::new(),
             message: Outgoing::probe(names),
             waiting: Vec::new(),
             on_its_way: None,
@@ -55,11 +55,13 @@ impl Vouch {
 }
 
 impl Outbox {
-    /// Whether a confirm of that message does not say everything.
+    /// Whether a confirm of that message does not say everything. Outcomes come to the journal by way of the work queues' exchange alone, so
+    /// that without it they are returned.
     pub(super) fn needs_a_word(&self, number: u64) -> bool {
         let entry = self.entries.get(&number);
         entry.is_some_and(|super::Entry { message, .. }| {
-            message.exchange == self.vouch.message.exchange && message.routing_key.as_str() != PROBE
+            let key = message.routing_key.as_str();
+            message.exchange == self.vouch.message.exchange && key != PROBE && !key.starts_with("outcome.")
         })
     }
 
@@ -71,9 +73,7 @@ impl Outbox {
         if self.vouch.is_on_its_way() || self.vouch.waiting.is_empty() {
             return;
         }
-        if self.on_their_way == 0 {
-            self.progress = Instant::now();
-        }
+        self.vouch.lane.progress = Instant::now();
         let number = self.next_entry;
         self.next_entry += 1;
         self.vouch.take_off(number);
@@ -91,7 +91,7 @@ impl Outbox {
         let Some((number, waiting)) = self.vouch.on_its_way.take() else {
             return;
         };
-        self.progress = Instant::now();
+        self.vouch.lane.progress = Instant::now();
         let why = match answer {
             Answer::Nack(_) => {
                 self.vouch.lane.failures = 0;

@@ -2,17 +2,22 @@
 
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
+use lockflight_promotion::message::Envelope;
 
 use super::super::message::{LOST, Outgoing, headers_of};
 use super::super::names::Names;
 use super::super::{AmqpOptions, AmqpUri};
 use super::*;
-use crate::contract::sample::step;
+use crate::contract::sample::{delivery, step};
 
 /// A step as it comes: with so many losses counted by us, and by the broker if it was handed out before.
 fn step_of(id: &str, lost: u32, taken_back: Option<i64>) -> Arc<Incoming> {
+    coming(&step(1, id), lost, taken_back)
+}
+
+fn coming(envelope: &Envelope, lost: u32, taken_back: Option<i64>) -> Arc<Incoming> {
     let names = Names::new(&AmqpOptions::new(AmqpUri::parse("amqp://localhost").unwrap()));
-    let outgoing = Outgoing::event(&step(1, id), &names, 1 << 20).unwrap();
+    let outgoing = Outgoing::event(envelope, &names, 1 << 20).unwrap();
     let mut headers = headers_of(&outgoing.properties);
     headers.insert(LOST.into(), AMQPValue::LongLongInt(lost.into()));
     if let Some(count) = taken_back {
@@ -46,6 +51,53 @@ fn only_what_came_back_often_or_was_lost_before_is_written_down() {
             "{lost} {taken_back:?}"
         );
     }
+}
+
+#[test]
+fn a_plan_is_written_down_only_once_the_broker_took_it_back() {
+    let trials = Trials::default();
+    for (lost, taken_back, expected) in [
+        (0, None, false),
+        (0, Some(9), false),
+        (0, Some(10), true),
+        (1, None, false),
+        (9, None, false),
+        (1, Some(1), true),
+    ] {
+        let incoming = coming(&delivery(1, "d"), lost, taken_back);
+        assert_eq!(
+            trials.is_to_be_written(&incoming),
+            expected,
+            "{lost} {taken_back:?}"
+        );
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_written_down_goes_alone_all_the_same() {
+    let mut trials = Trials::default();
+    let fresh = coming(&delivery(1, "fresh"), 2, None);
+    let other = coming(&delivery(1, "other"), 1, Some(1));
+    trials.handed_out(&fresh);
+    assert!(!trials.may(&other));
+    assert!(trials.end(Instant::now(), &fresh).is_none());
+    assert!(trials.may(&other));
+}
+
+#[tokio::test]
+async fn a_copy_that_comes_twice_is_kept_once() {
+    let mut trials = Trials::default();
+    let incoming = step_of("s", 0, Some(10));
+    trials.begin(&incoming);
+    let (copy, twin) = (step_of("s", 1, None), step_of("s", 1, None));
+    assert_eq!(trials.arrived(&copy), Arrived::Copy);
+    assert_eq!(
+        trials.arrived(&twin),
+        Arrived::Done,
+        "it is acknowledged and dropped"
+    );
+    let back = trials.end(Instant::now(), &incoming).unwrap();
+    assert!(Arc::ptr_eq(&back, &copy));
 }
 
 #[test]

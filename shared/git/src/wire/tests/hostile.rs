@@ -7,13 +7,12 @@ use axum::response::Response;
 use git2::{ObjectType, Oid};
 use lockflight_promotion::ErrorClass;
 
-use super::fake::{
-    Fake, Told, band, endless, line_of, receive_offer, receive_result, result, stalled, told, with_pack,
-};
+use super::fake::{Fake, Told, band, endless, line_of, receive_result, result, stalled, told, with_pack};
+use super::hostile_push::{pushed, pushed_to};
 use super::{Here, TOKEN, remote, want, wire, wire_within};
-use crate::testing::{REPO, branch, lease};
-use crate::wire::{Limits, Received};
-use crate::{PushError, RefUpdate, TransportError};
+use crate::TransportError;
+use crate::testing::branch;
+use crate::wire::{Limits, Received, Request};
 
 fn some() -> Oid {
     Oid::hash_object(ObjectType::Blob, b"some").unwrap()
@@ -197,6 +196,74 @@ async fn a_server_that_gives_up_is_quoted_without_the_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_sent_back_in_an_odd_place_is_in_no_error() {
+    let mut errors = Vec::new();
+    let line = line_of(format!("{TOKEN} refs/heads/main\n").as_bytes());
+    let server = Fake::of_version_2(move || result([&line[..], b"0000"].concat())).await;
+    let listed = wire().list(&remote(&server.url), &[branch("main")]).await;
+    errors.push(listed.unwrap_err());
+
+    let kind = format!("text/{TOKEN}");
+    errors.push(refused(move || told(&kind, "")).await);
+
+    let lines = [
+        "version 2",
+        "ls-refs",
+        "fetch=shallow",
+        &format!("object-format={TOKEN}"),
+    ]
+    .map(|line| line_of(line.as_bytes()))
+    .concat();
+    let lines = [lines, b"0000".to_vec()].concat();
+    let server = Fake::new(move |_| told("application/x-git-upload-pack-advertisement", lines.clone())).await;
+    errors.push(wire().speech(&remote(&server.url)).await.unwrap_err());
+
+    let first = format!(
+        "{} capabilities^{{}}\0report-status object-format={TOKEN}\n",
+        "0".repeat(40)
+    );
+    let offer = [line_of(first.as_bytes()), b"0000".to_vec()].concat();
+    let reports = [
+        format!("unpack missing necessary objects {TOKEN}\n"),
+        format!("unpack ok\nng refs/heads/p {TOKEN}\n"),
+    ];
+    let mut texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let refused =
+        pushed_to(move |_| told("application/x-git-receive-pack-advertisement", offer.clone())).await;
+    texts.push(refused.unwrap_err().to_string());
+    for report in reports {
+        let inner: Vec<u8> = report
+            .split_inclusive('\n')
+            .flat_map(|line| line_of(line.as_bytes()))
+            .chain(*b"0000")
+            .collect();
+        let body = [band(1, &inner), b"0000".to_vec()].concat();
+        texts.push(format!(
+            "{:?}",
+            pushed(move || receive_result(body.clone())).await
+        ));
+    }
+    for text in texts {
+        assert!(!text.contains(TOKEN), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_branch_with_a_name_that_is_no_text_hides_no_other() {
+    let id = "1".repeat(40);
+    let strange = [id.as_bytes(), b" refs/heads/main-\xff\n"].concat();
+    let good = format!("{id} refs/heads/main\n");
+    let lines = [line_of(&strange), line_of(good.as_bytes()), b"0000".to_vec()].concat();
+    let server = Fake::of_version_2(move || result(lines.clone())).await;
+    let listed = wire()
+        .list(&remote(&server.url), &[branch("main")])
+        .await
+        .unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed["main"].as_str(), id);
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_anywhere_leaves_nothing() {
     let content: Vec<u8> = (0..3000_u32)
         .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
@@ -333,6 +400,24 @@ async fn a_pack_that_asks_for_too_much_is_refused() {
         "{error:?}"
     );
 
+    // One that the server may send by itself, and not for this request.
+    let one = with_pack(&pack_of(b"some"));
+    let server = Fake::of_version_2(move || result(one.clone())).await;
+    let here = Here::new();
+    let none = Request {
+        most_objects: Some(0),
+        ..want(some())
+    };
+    let error = wire()
+        .fetch(&remote(&server.url), &here.path(), &none)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, TransportError::TooLarge { most: 0, .. }),
+        "{error:?}"
+    );
+    here.assert_untouched();
+
     // A tree that says that it is of 4 GiB: type 2, and four bytes more of size.
     let large = with_pack(&[head(1), vec![0xaf, 0xff, 0xff, 0xff, 0x7f]].concat());
     let error = fetched(limits, move || result(large.clone())).await.unwrap_err();
@@ -395,129 +480,6 @@ async fn a_connection_that_was_closed_meanwhile_is_opened_again() {
                 .is_empty()
         );
     }
-}
-
-/// Pushes the removal of nothing to a server that answers so.
-async fn pushed(
-    answer: impl Fn() -> Told + Send + Sync + 'static,
-) -> Result<crate::push_report::Report, PushError> {
-    let server = Fake::new(move |number| if number == 0 { receive_offer() } else { answer() }).await;
-    let here = Here::new();
-    let id = here
-        .repo()
-        .odb()
-        .unwrap()
-        .write(ObjectType::Blob, b"some")
-        .unwrap();
-    let update = RefUpdate {
-        branch: branch("p"),
-        expected: None,
-        new: lockflight_promotion::CommitOid::parse(id.to_string()).ok(),
-    };
-    wire()
-        .push(
-            &remote(&server.url),
-            &here.path(),
-            &lease(),
-            REPO,
-            &[update],
-            &[id],
-        )
-        .await
-}
-
-#[tokio::test]
-async fn a_push_that_is_not_reported_on_is_a_failure() {
-    let report = |lines: &[&[u8]]| {
-        let inner: Vec<u8> = lines
-            .iter()
-            .flat_map(|line| line_of(line))
-            .chain(*b"0000")
-            .collect();
-        [band(1, &inner), b"0000".to_vec()].concat()
-    };
-    let cases: Vec<(&str, Vec<u8>)> = vec![
-        ("nothing", vec![]),
-        ("an end", b"0000".to_vec()),
-        ("no word of the pack", report(&[b"ok refs/heads/p\n"])),
-        ("no word at all", report(&[])),
-        ("half a report", band(1, &line_of(b"unpack ok\n"))),
-        ("a broken frame", band(1, b"zzzz")),
-        ("what is no text", report(&[&[0xff, b' ', 0xfe]])),
-        ("the end of its wits", band(3, b"out of memory")),
-    ];
-    for (name, body) in cases {
-        let failed = pushed(move || receive_result(body.clone())).await.unwrap_err();
-        let bad = matches!(
-            &failed,
-            PushError::Transport(TransportError::BadAnswer { .. } | TransportError::Network { .. })
-        );
-        assert!(bad, "{name}: {failed:?}");
-    }
-    let cut_anywhere = [
-        band(2, b"hello\n"),
-        band(1, &line_of(b"unpack ok\n")[..7]),
-        band(1, &line_of(b"unpack ok\n")[7..]),
-        band(
-            1,
-            &[
-                line_of(b"ok refs/heads/p\n"),
-                line_of(b"ok refs/heads/other\n"),
-                line_of(b"option refname x\n"),
-                b"00".to_vec(),
-            ]
-            .concat(),
-        ),
-        band(1, b"00"),
-        b"0000".to_vec(),
-    ]
-    .concat();
-    let report = pushed(move || receive_result(cut_anywhere.clone()))
-        .await
-        .unwrap();
-    assert_eq!(report.refs.len(), 1);
-    assert_eq!((report.refs[0].flag, report.server.as_str()), (' ', "hello"));
-}
-
-#[tokio::test]
-async fn a_push_is_never_sent_twice() {
-    let server = Fake::new(|number| {
-        if number == 0 {
-            receive_offer()
-        } else {
-            receive_result(Body::from_stream(futures::stream::once(async {
-                Err::<bytes::Bytes, _>(std::io::Error::other("broken off"))
-            })))
-        }
-    })
-    .await;
-    let here = Here::new();
-    let id = here
-        .repo()
-        .odb()
-        .unwrap()
-        .write(ObjectType::Blob, b"some")
-        .unwrap();
-    let update = RefUpdate {
-        branch: branch("p"),
-        expected: None,
-        new: lockflight_promotion::CommitOid::parse(id.to_string()).ok(),
-    };
-    let pushed = wire()
-        .push(
-            &remote(&server.url),
-            &here.path(),
-            &lease(),
-            REPO,
-            &[update],
-            &[id],
-        )
-        .await;
-    assert!(
-        matches!(pushed, Err(PushError::Transport(TransportError::Network { .. }))),
-        "{pushed:?}"
-    );
-    assert_eq!(server.asked.lock().unwrap().len(), 2);
 }
 
 /// The first bytes of a connection are those of TLS, and what does not answer in kind gets no request.
