@@ -69,8 +69,9 @@ async fn two_hundred_promotions_are_drained_by(executors: usize) {
                 pushes <= most,
                 "{pushes} pushes for 200 promotions in batches of {BATCH}"
             );
-            // Each executor begins with nothing, and asks for the trees that it needs level by level: root, source, component.
-            let most = most + 3 * executors as u64;
+            // Beside one for each batch, each executor begins with nothing: it asks for the branch, and for the trees that lead to the
+            // components level by level.
+            let most = most + 4 * executors as u64;
             assert!(
                 fetches <= most,
                 "{fetches} fetches for 200 promotions in batches of {BATCH}"
