@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions};
+use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use lockflight_fleet::amqp::{AmqpError, AmqpOptions};
@@ -218,4 +218,43 @@ async fn what_the_broker_gave_up_on_is_parked_once_when_the_journal_can_be_told(
     assert_eq!(parked.len(), 1);
     assert!(parked[0].reason.contains("gave up"), "{}", parked[0].reason);
     fleet.stop().await;
+}
+
+#[tokio::test]
+async fn somebody_who_listens_to_everything_stops_nothing() {
+    let broker = RabbitMq::shared().await;
+    let options = options(&broker.uri());
+    declared(&options).await;
+    let connection = Connection::connect(&broker.uri(), ConnectionProperties::default())
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let queue = channel
+        .queue_declare("".into(), exclusive, FieldTable::default())
+        .await
+        .unwrap();
+    for exchange in ["work", "events"] {
+        channel
+            .queue_bind(
+                queue.name().clone(),
+                format!("{}.{exchange}", options.prefix).into(),
+                "#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .unwrap();
+    }
+    let fleet = taking_all(&options);
+    until_ready(&fleet).await;
+    let ledger = Ledger::default();
+    let working = worker(&fleet, &ledger);
+    assert!(ledger.publish(&fleet, 1, vec!["heard".to_owned()]).await);
+    ledger.settle(&fleet).await;
+    fleet.stop().await;
+    in_time("the worker ends", working).await.unwrap();
 }

@@ -327,7 +327,7 @@ async fn what_came_to_the_journal_counts_only_when_the_way_to_the_work_is_there(
         desk.confirm(number, None);
         desk.fence().await;
         assert_eq!(desk.outbox.vouch.waiting, [number]);
-        desk.outbox.vouch.take_off(99);
+        desk.outbox.vouch.take_off();
         desk.outbox.settle(Done::Probed(0, answer));
     }
     assert!(matches!(answers[0].try_recv(), Ok(Ok(()))));
