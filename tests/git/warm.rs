@@ -213,8 +213,7 @@ async fn what_came_after_a_commit_is_brought_ahead_only_where_a_step_is_open() {
     let _fetched = mirror.fetch(&branch("main"), &promoted).await.unwrap();
     let step = |from: &str, to: &str| Ahead {
         promoted: promoted.clone(),
-        sources: vec![path(from)],
-        targets: vec![path(to)],
+        moves: vec![(path(from), path(to))],
     };
     // The same content as in the promoted commit.
     mirror

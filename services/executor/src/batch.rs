@@ -285,19 +285,12 @@ async fn bring_ahead<R>(mirror: &impl MirrorPort, lanes: &[Lane<'_, R>], heads: 
         let steps: Vec<Ahead> = of_branch
             .map(|lane| Ahead {
                 promoted: lane.promote.change.merged_as.clone(),
-                sources: lane
+                moves: lane
                     .promote
                     .step
                     .sync
                     .iter()
-                    .map(|sync| sync.from.clone())
-                    .collect(),
-                targets: lane
-                    .promote
-                    .step
-                    .sync
-                    .iter()
-                    .map(|sync| sync.to.clone())
+                    .map(|sync| (sync.from.clone(), sync.to.clone()))
                     .collect(),
             })
             .collect();

@@ -1,6 +1,6 @@
 //! What a batch of steps is about to read, brought all at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{CommitOid, PathInRepo};
@@ -14,10 +14,8 @@ use crate::read::{self, ReadError};
 pub struct Ahead {
     /// The commit that it promotes.
     pub promoted: CommitOid,
-    /// Where the trees that travel stand in it. They will be looked through.
-    pub sources: Vec<PathInRepo>,
-    /// Where each of them goes to, at the head of the branch.
-    pub targets: Vec<PathInRepo>,
+    /// Where each tree that travels stands in it, and where it goes to at the head of the branch. The trees will be looked through.
+    pub moves: Vec<(PathInRepo, PathInRepo)>,
 }
 
 impl Mirror {
@@ -26,20 +24,12 @@ impl Mirror {
     ///
     /// It is a help and nothing more. What can't be brought is left for the read that needs it, which says what is wrong.
     pub async fn bring_ahead(&self, head: &CommitOid, history: usize, steps: &[Ahead]) {
-        let mut targets: Vec<PathInRepo> = steps
-            .iter()
-            .flat_map(|step| step.targets.iter().cloned())
-            .collect();
-        targets.sort();
-        targets.dedup();
-        let mut sources: BTreeMap<CommitOid, Vec<&Ahead>> = BTreeMap::new();
+        let targets = distinct(steps.iter().flat_map(|step| &step.moves).map(|(_, to)| to));
+        let mut commits: BTreeMap<CommitOid, Vec<(PathInRepo, PathInRepo)>> = BTreeMap::new();
         for step in steps {
-            sources.entry(step.promoted.clone()).or_default().push(step);
+            let moves = commits.entry(step.promoted.clone()).or_default();
+            moves.extend(step.moves.iter().cloned());
         }
-        let sources: Vec<OfCommit> = sources
-            .into_iter()
-            .map(|(commit, steps)| OfCommit::new(commit, &steps))
-            .collect();
         let head = head.clone();
         let brought = self
             .read(move |objects| {
@@ -47,8 +37,8 @@ impl Mirror {
                     return Ok(());
                 }
                 let now = read::entries(objects, &head, &targets);
-                let then = Objects::each(&sources, |of_commit| {
-                    of_commit.look(objects, &head, history, now.as_ref().ok())
+                let then = Objects::each(&commits, |(commit, moves)| {
+                    look(objects, &head, history, now.as_ref().ok(), commit, moves)
                 });
                 left_alone(now).and(then.map(drop))
             })
@@ -62,65 +52,37 @@ impl Mirror {
 /// So many commits are looked at while it is not known yet what will be needed of them.
 const FEW: usize = 16;
 
-/// What is about to be read for the steps that promote one commit.
-struct OfCommit {
-    commit: CommitOid,
-    /// All that travels.
-    sources: Vec<PathInRepo>,
-    /// Each with where it goes to.
-    pairs: Vec<(PathInRepo, PathInRepo)>,
+/// Reads what the steps that promote one commit will read. `now` is what stands at the targets, once that is known.
+fn look(
+    objects: &Objects<'_>,
+    head: &CommitOid,
+    history: usize,
+    now: Option<&BTreeMap<PathInRepo, Entry>>,
+    commit: &CommitOid,
+    moves: &[(PathInRepo, PathInRepo)],
+) -> Result<(), ReadError> {
+    let sources = distinct(moves.iter().map(|(from, _)| from));
+    let then = read::entries(objects, commit, &sources);
+    let whole = left_alone(read::whole(objects, commit, &sources));
+    // What is carried already has no need of what came later.
+    let (open, most) = match (now, &then) {
+        (Some(now), Ok(then)) => {
+            let open = moves.iter().filter(|(from, to)| then.get(from) != now.get(to));
+            (distinct(open.map(|(from, _)| from)), history)
+        }
+        _ => (sources, history.min(FEW)),
+    };
+    let line = if open.is_empty() || head == commit {
+        Ok(())
+    } else {
+        left_alone(read::entries_back(objects, head, commit, most, &open))
+    };
+    left_alone(then).and(whole).and(line)
 }
 
-impl OfCommit {
-    fn new(commit: CommitOid, steps: &[&Ahead]) -> Self {
-        let mut sources: Vec<PathInRepo> = steps
-            .iter()
-            .flat_map(|step| step.sources.iter().cloned())
-            .collect();
-        sources.sort();
-        sources.dedup();
-        let pairs = steps
-            .iter()
-            .flat_map(|step| step.sources.iter().cloned().zip(step.targets.iter().cloned()))
-            .collect();
-        Self {
-            commit,
-            sources,
-            pairs,
-        }
-    }
-
-    /// Reads it. `now` is what stands at the targets, once that is known.
-    fn look(
-        &self,
-        objects: &Objects<'_>,
-        head: &CommitOid,
-        history: usize,
-        now: Option<&BTreeMap<PathInRepo, Entry>>,
-    ) -> Result<(), ReadError> {
-        let then = read::entries(objects, &self.commit, &self.sources);
-        let whole = left_alone(read::whole(objects, &self.commit, &self.sources));
-        // What is carried already has no need of what came later.
-        let (open, most) = match (now, &then) {
-            (Some(now), Ok(then)) => {
-                let open = self
-                    .pairs
-                    .iter()
-                    .filter(|(from, to)| then.get(from) != now.get(to));
-                let mut open: Vec<PathInRepo> = open.map(|(from, _)| from.clone()).collect();
-                open.sort();
-                open.dedup();
-                (open, history)
-            }
-            _ => (self.sources.clone(), history.min(FEW)),
-        };
-        let line = if open.is_empty() || *head == self.commit {
-            Ok(())
-        } else {
-            left_alone(read::entries_back(objects, head, &self.commit, most, &open))
-        };
-        left_alone(then).and(whole).and(line)
-    }
+fn distinct<'a>(paths: impl Iterator<Item = &'a PathInRepo>) -> Vec<PathInRepo> {
+    let distinct: BTreeSet<&PathInRepo> = paths.collect();
+    distinct.into_iter().cloned().collect()
 }
 
 /// What can't be read is no concern here, what is only missing is.

@@ -1,5 +1,6 @@
 //! Stories of mirrors against a real upstream, on this machine.
 
+pub(crate) mod bridge;
 mod changed;
 mod content;
 mod edit;

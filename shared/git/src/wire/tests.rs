@@ -1,33 +1,21 @@
 //! The wire against git's own server side, and against servers that do what they should not.
 
-mod bridge;
 mod fake;
 mod fetch;
 mod hostile;
 mod hostile_push;
-mod measure;
 mod push;
 
 use std::path::{Path, PathBuf};
 
 use git2::{Oid, Repository};
 use lockflight_promotion::CommitOid;
-use secrecy::SecretString;
 use tempfile::TempDir;
 
 use super::{Limits, Request, Wire};
 use crate::testing::git_in;
-use crate::{Credentials, MirrorsConfig, PlainHttp, Remote};
-
-/// What every server here takes for the token.
-const TOKEN: &str = "s3cret-t0ken";
-
-fn remote(url: &str) -> Remote {
-    Remote {
-        url: url.to_owned(),
-        credentials: Some(Credentials::token(SecretString::from(TOKEN))),
-    }
-}
+use crate::tests::bridge::{TOKEN, remote};
+use crate::{MirrorsConfig, PlainHttp};
 
 fn wire() -> Wire {
     wire_within(Limits::default())

@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 use git2::Oid;
 use lockflight_promotion::CommitOid;
 
-use super::bridge::Bridge;
 use super::fake::{Fake, line_of, told};
 use super::{Here, oid, remote, want, wire};
 use crate::testing::{Edit, Upstream, branch};
+use crate::tests::bridge::Bridge;
 use crate::wire::{Deepen, Filter, Received, Request, Speech};
 use crate::{Remote, TransportError};
 

@@ -19,6 +19,10 @@ pub(super) async fn pushed_to(
     answer: impl Fn(usize) -> Told + Send + Sync + 'static,
 ) -> Result<crate::push_report::Report, PushError> {
     let server = Fake::new(answer).await;
+    push_one(&server).await
+}
+
+async fn push_one(server: &Fake) -> Result<crate::push_report::Report, PushError> {
     let here = Here::new();
     let id = here
         .repo()
@@ -108,28 +112,7 @@ async fn a_push_is_never_sent_twice() {
         }
     })
     .await;
-    let here = Here::new();
-    let id = here
-        .repo()
-        .odb()
-        .unwrap()
-        .write(ObjectType::Blob, b"some")
-        .unwrap();
-    let update = RefUpdate {
-        branch: branch("p"),
-        expected: None,
-        new: lockflight_promotion::CommitOid::parse(id.to_string()).ok(),
-    };
-    let pushed = wire()
-        .push(
-            &remote(&server.url),
-            &here.path(),
-            &lease(),
-            REPO,
-            &[update],
-            &[id],
-        )
-        .await;
+    let pushed = push_one(&server).await;
     assert!(
         matches!(pushed, Err(PushError::Transport(TransportError::Network { .. }))),
         "{pushed:?}"

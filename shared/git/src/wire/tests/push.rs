@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use git2::{ObjectType, Oid};
 use lockflight_promotion::{CommitOid, Fence, Lease};
 
-use super::bridge::Bridge;
 use super::{Here, oid, want, wire};
 use crate::push_report::Report;
 use crate::testing::{Edit, REPO, Upstream, branch, lease};
+use crate::tests::bridge::Bridge;
 use crate::wire::{Filter, Wire};
 use crate::{PushError, RefUpdate, TransportError};
 

@@ -9,33 +9,47 @@ use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::{HeaderMap, Method, Uri};
+use secrecy::SecretString;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::{TOKEN, remote};
 use crate::testing::Upstream;
 use crate::transport::basic;
 use crate::{Credentials, Remote};
 
+/// What the servers of these tests take for the token.
+pub(crate) const TOKEN: &str = "s3cret-t0ken";
+
+pub(crate) fn remote(url: &str) -> Remote {
+    remote_with(url, TOKEN)
+}
+
+pub(crate) fn remote_with(url: &str, token: &str) -> Remote {
+    Remote {
+        url: url.to_owned(),
+        credentials: Some(Credentials::token(SecretString::from(token))),
+    }
+}
+
 /// One request that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Such as `POST /git-upload-pack`.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// The port that it came from: one for each connection.
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 /// A server of one upstream.
 #[derive(Clone)]
-pub(super) struct Bridge {
+pub(crate) struct Bridge {
     url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Bridge {
     /// Serves `upstream`, to be read in part and to be written to.
-    pub(super) async fn of(upstream: &Upstream) -> Self {
+    pub(crate) async fn of(upstream: &Upstream) -> Self {
         for (key, value) in [
             ("uploadpack.allowFilter", "true"),
             ("http.receivepack", "true"),
@@ -67,20 +81,20 @@ impl Bridge {
         Self { url, asked }
     }
 
-    pub(super) fn remote(&self) -> Remote {
+    pub(crate) fn remote(&self) -> Remote {
         remote(&self.url)
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// What was asked since this was called last.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.take().into_iter().map(|asked| asked.what).collect()
     }
 
-    pub(super) fn take(&self) -> Vec<Asked> {
+    pub(crate) fn take(&self) -> Vec<Asked> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 }
@@ -92,7 +106,7 @@ async fn answer(root: PathBuf, method: Method, uri: Uri, headers: HeaderMap, bod
             .map_or("", |value| value.to_str().unwrap())
             .to_owned()
     };
-    let credentials = Credentials::token(secrecy::SecretString::from(TOKEN));
+    let credentials = Credentials::token(SecretString::from(TOKEN));
     if header("authorization") != format!("Basic {}", basic(&credentials)) {
         return Response::builder()
             .status(401)
