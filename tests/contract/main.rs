@@ -8,6 +8,7 @@
     reason = "this is a test: a failed expectation is a failed test"
 )]
 
+mod client;
 mod corpus;
 mod git;
 mod lists;

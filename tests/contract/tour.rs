@@ -14,6 +14,7 @@ async fn every_operation_answers_as_github_documents() {
     conversation(&world, number).await;
     reviews(&world, number).await;
     statuses_and_checks(&world, number).await;
+    teams(&world).await;
     merge(&world, number).await;
     app(&world).await;
     deliveries(&world).await;
@@ -313,6 +314,25 @@ async fn conversation(world: &World, number: u64) {
         .expect(422);
     mona.post(&comments, &json!({"body": ""})).await.expect(422);
 
+    let one = format!("{repo}/issues/comments/{id}");
+    assert_eq!(mona.get(&one).await.expect(200)["body"], "Second");
+    mona.get(&format!("{repo}/issues/comments/1")).await.expect(404);
+    let reactions = format!("{one}/reactions");
+    let eyes = json!({"content": "eyes"});
+    mona.post(&reactions, &eyes).await.expect(201);
+    mona.post(&reactions, &eyes).await.expect(200);
+    let listed = mona.get(&reactions).await.expect(200);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(mona.get(&one).await.expect(200)["reactions"]["eyes"], 1);
+
+    let role = |login: &str| format!("{repo}/collaborators/{login}/permission");
+    let hubot = mona.get(&role("hubot")).await.expect(200);
+    assert_eq!(
+        (&hubot["permission"], &hubot["user"]["login"]),
+        (&json!("write"), &json!("hubot"))
+    );
+    mona.get(&role("nobody-at-all")).await.expect(404);
+
     let query = "mutation($id: ID!) { minimizeComment(input: {subjectId: $id, classifier: OUTDATED}) \
                  { minimizedComment { isMinimized minimizedReason } } }";
     let asked = json!({"query": query, "variables": {"id": comment["node_id"]}});
@@ -406,6 +426,30 @@ async fn statuses_and_checks(world: &World, number: u64) {
         .await
         .expect(200);
     assert_eq!(listed["total_count"], 1);
+
+    let remark = |line: u32| json!({"path": "workspace/app/values.yaml", "start_line": line, "end_line": line, "annotation_level": "notice", "message": "Three?"});
+    let output = |count: u32| json!({"output": {"title": "Plan", "summary": "Two steps", "annotations": (1..=count).map(remark).collect::<Vec<_>>()}});
+    let own = format!("{repo}/check-runs/{}", run["id"]);
+    app.patch(&own, &output(2)).await.expect(200);
+    app.patch(&own, &output(1)).await.expect(200);
+    let remarks = app.get(&format!("{own}/annotations?per_page=2")).await;
+    assert_eq!(remarks.expect(200).as_array().unwrap().len(), 2);
+    assert!(remarks.link("next").is_some(), "each update adds its own");
+}
+
+/// Reads a team as who may, and as who may not.
+async fn teams(world: &World) {
+    world.forge.set_team("acme", "platform", &["mona", "hubot"]);
+    let path = "/orgs/acme/teams/platform/members";
+    let members = world.mona.get(path).await.expect(200);
+    assert_eq!(members[1]["login"], "hubot");
+    world.installation_client().await.get(path).await.expect(200);
+    world.app_client().get(path).await.expect(403);
+    world
+        .mona
+        .get("/orgs/acme/teams/nobody/members")
+        .await
+        .expect(404);
 }
 
 async fn merge(world: &World, number: u64) {

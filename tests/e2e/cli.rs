@@ -323,6 +323,18 @@ fn a_configuration_can_be_checked() {
 }
 
 #[test]
+fn the_hosts_that_a_policy_may_have_called_can_be_listed() {
+    let listed = "\n[outbound]\nallowed_hosts = [\"http://prometheus:9090\", \"*.example.com\"]\nallow_private = [\"10.0.0.0/8\"]\n";
+    let folder = configured(listed);
+    run(folder.path(), &CHECK).expect(0);
+    let more = [
+        "--set",
+        "outbound.allowed_hosts=status.example.com, http://[::1]:9090",
+    ];
+    run(folder.path(), &[CHECK.as_slice(), &more].concat()).expect(0);
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_place_and_what_was_meant() {
     let folder = configured("pth = \"/hook\"\n");
     let ended = run(folder.path(), &CHECK).expect(1);
@@ -340,7 +352,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_was_meant() {
 
 #[test]
 fn a_configuration_that_cannot_work_says_what_to_do() {
-    let cases: [(&str, &[&str], &str); 5] = [
+    let cases: [(&str, &[&str], &str); 11] = [
         ("\n[github.approver]\n", &[], "token_file"),
         (
             "",
@@ -350,6 +362,24 @@ fn a_configuration_that_cannot_work_says_what_to_do() {
         ("", &["--set", "github.token_file=nowhere"], "nowhere"),
         ("", &["--set", "http.listen=everywhere"], "http.listen"),
         ("\n[queue]\nfirst_retry = \"soon\"\n", &[], "queue.first_retry"),
+        (
+            "\n[outbound]\nallowed_hosts = [\"https://a.example/path\"]\n",
+            &[],
+            "a path can't be allowed by itself",
+        ),
+        (
+            "\n[outbound]\nallow_private = [\"10.0.0.1/8\"]\n",
+            &[],
+            "bits set behind its length",
+        ),
+        ("\n[outbound]\ndeadline = \"2m\"\n", &[], "deadline"),
+        (
+            "\n[outbound]\nmax_response_bytes = 2000000\n",
+            &[],
+            "max_response_bytes",
+        ),
+        ("\n[outbound]\nca_file = \"nowhere.pem\"\n", &[], "nowhere.pem"),
+        ("\n[outbound]\nca_file = \"token\"\n", &[], "certificates in PEM"),
     ];
     for (more, flags, word) in cases {
         let folder = configured(more);

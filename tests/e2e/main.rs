@@ -9,13 +9,17 @@
 
 mod app;
 mod auto_merge;
+mod bump;
 mod chain;
 mod cli;
+mod commands;
 mod components;
 mod deletion;
 mod deliveries;
+mod environments;
 mod faults;
 mod kills;
+mod native;
 mod overtaken;
 mod people;
 mod policies;
@@ -25,6 +29,7 @@ mod sandbox;
 mod secrets;
 mod sources;
 mod telemetry;
+mod waves;
 
 use lockflight_tests::world::Setup;
 

@@ -137,7 +137,7 @@ async fn events_that_mean_nothing_to_us_are_taken_and_forgotten() {
     world(LAB)
         .run(async |world| {
             lost_webhook(world).await;
-            for event in ["star", "an_event_of_tomorrow", "push", "issue_comment"] {
+            for event in ["star", "an_event_of_tomorrow", "push", "issues"] {
                 let post = world.signed(event, GUID, r#"{"action": "created", "repository": {"id": 1}}"#);
                 assert_eq!(world.post(&post).await, 202, "{event}");
             }

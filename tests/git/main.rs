@@ -11,6 +11,7 @@ mod cold;
 mod planning;
 mod scene;
 mod warm;
+mod ways;
 mod wire;
 
 mod attack;

@@ -277,7 +277,10 @@ pub(crate) fn path(path: &str) -> PathInRepo {
 pub(crate) fn spec(parent: &CommitOid, edits: &[(&str, Option<&TreeOid>)]) -> CommitSpec {
     CommitSpec {
         parent: parent.clone(),
-        edits: edits.iter().map(|(at, tree)| (path(at), tree.cloned())).collect(),
+        edits: edits
+            .iter()
+            .map(|(at, tree)| (path(at), tree.cloned().into()))
+            .collect(),
         message: "Promote".into(),
         author: Identity {
             name: "Ada".into(),

@@ -252,7 +252,7 @@ impl Scene {
 pub(crate) fn spec(parent: &CommitOid, to: &[&str], tree: Option<&TreeOid>) -> CommitSpec {
     CommitSpec {
         parent: parent.clone(),
-        edits: to.iter().map(|to| (path(to), tree.cloned())).collect(),
+        edits: to.iter().map(|to| (path(to), tree.cloned().into())).collect(),
         message: "Promote".to_owned(),
         author: Identity {
             name: "Ada".to_owned(),

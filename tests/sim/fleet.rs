@@ -9,7 +9,7 @@ use lockflight_fleet::Work;
 use lockflight_fleet::worker::{WorkerOptions, work};
 use lockflight_git::Identity;
 use lockflight_planner::Planner;
-use lockflight_promotion::message::{Body, DeliveryV1, ENVELOPE_VERSION, Envelope, PullRequestHint};
+use lockflight_promotion::message::{Body, DeliveryV1, ENVELOPE_VERSION, Envelope};
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_promotion::{DeliveryId, MessageId, TraceParent};
 use tokio::time::sleep;
@@ -181,15 +181,7 @@ fn envelope(world: &World, hook: &crate::world::Hook) -> Envelope {
         cause: None,
         attempt: 0,
         traceparent: TraceParent::parse(trace).unwrap(),
-        body: Body::Delivery(DeliveryV1 {
-            event: "pull_request".to_owned(),
-            action: Some("closed".to_owned()),
-            body_sha256: String::new(),
-            pull_request: Some(PullRequestHint {
-                number: hook.number,
-                merged: true,
-            }),
-        }),
+        body: Body::Delivery(DeliveryV1::merged(hook.number, String::new())),
     }
 }
 

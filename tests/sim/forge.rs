@@ -1,23 +1,26 @@
 //! GitHub in memory, behind the port of the forge.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{
-    AccountType, Approval, Assigned, ChangedFile, Comment, CreatePullRequest, FileStatus, ForgeError,
-    Identity, MergeMethod, MergeOutcome, NewPullRequest, PullRequest, PullRequestState, RepoRef, Review,
-    ReviewState, Status, testing,
+    AccountType, Approval, Assigned, ChangedFile, Check, CheckOutcome, CheckRun, CheckState, Checks, Closing,
+    Collaborator, Comment, CreatePullRequest, FileStatus, ForgeError, FoundRepository, Identity, MergeMethod,
+    MergeOutcome, NewPullRequest, PullRequest, PullRequestEdit, PullRequestState, Reaction, ReactionKind,
+    Review, ReviewState, Status, testing,
 };
 use lockflight_promotion::change::Repository;
-use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId};
+use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId, RepoName};
 use secrecy::SecretString;
 
 use crate::process::{Fault, Hand, Kind};
+use crate::pulls::newest_first;
 use crate::weather::Sabotage;
 use crate::witness::What;
-use crate::world::{Pull, Repo, Unmergeable, World};
+use crate::world::{Unmergeable, World};
+
+const NO_COMMANDS: &str = "nobody gives commands in this world";
 
 /// One identity on the forge.
 #[derive(Clone, Debug)]
@@ -42,6 +45,23 @@ impl ForgePort for SimForge {
             id: repository.id,
             calls: Arc::default(),
         })
+    }
+
+    async fn find(&self, name: &RepoName) -> Result<Option<FoundRepository>, ForgeError> {
+        let wanted = name.clone();
+        self.hand
+            .call(Kind::Read, &format!("finds {name}"), move |world| {
+                world
+                    .repos
+                    .values()
+                    .find(|repo| repo.repo.name == wanted)
+                    .map(|repo| FoundRepository {
+                        repository: repo.repo.clone(),
+                        default_branch: repo.main.clone(),
+                    })
+            })
+            .await
+            .map_err(read_failed)
     }
 
     async fn identity(&self) -> Result<Identity, ForgeError> {
@@ -104,121 +124,6 @@ impl SimRepository {
                 .map_err(write_failed)?,
             done => done.map_err(write_failed)?,
         }
-    }
-}
-
-/// A pull request as a list shows it.
-fn listed(pull: &Pull) -> PullRequest {
-    PullRequest {
-        commits: None,
-        changed_files: None,
-        mergeable: None,
-        mergeable_state: None,
-        ..pull.info.clone()
-    }
-}
-
-fn newest_first<'r>(repo: &'r Repo, of: impl Fn(&PullRequest) -> bool + 'r) -> Vec<PullRequest> {
-    repo.pulls
-        .iter()
-        .rev()
-        .filter(|pull| of(&pull.info))
-        .map(listed)
-        .collect()
-}
-
-impl World {
-    fn shown(&mut self, id: RepoId, number: PrNumber) -> PullRequest {
-        let repo = self.repo_mut(id);
-        let head = repo.head();
-        let needs_approval = repo.needs_approval;
-        let pull = repo.pull_mut(number);
-        let mut shown = pull.info.clone();
-        if !pull.is_open() {
-            return shown;
-        }
-        shown.mergeable_state = Some("unknown".to_owned());
-        let undecided = pull.undecided > 0;
-        pull.undecided = pull.undecided.saturating_sub(1);
-        let approved = pull.is_approved();
-        shown.commits = Some(self.objects.ahead(&shown.head, &head) as u64);
-        let base = self.objects.merge_base(&shown.head, &head);
-        shown.changed_files = Some(self.objects.differing(&base, &shown.head).len() as u64);
-        if !undecided {
-            let fits = self.objects.merged(&head, &shown.head).is_ok();
-            shown.mergeable = Some(fits);
-            let state = match (fits, needs_approval && !approved) {
-                (false, _) => "dirty",
-                (true, true) => "blocked",
-                (true, false) => "clean",
-            };
-            shown.mergeable_state = Some(state.to_owned());
-        }
-        shown
-    }
-
-    /// Opens a pull request, as GitHub would.
-    pub(crate) fn open_pull(&mut self, id: RepoId, new: &NewPullRequest, author: &str) -> CreatePullRequest {
-        let undecided = u32::try_from(self.dice.below(3)).unwrap_or(0);
-        let repo = self.repo(id);
-        let head = repo.branches.get(&new.head).cloned().unwrap();
-        let base = repo.head();
-        let exists = |pull: &Pull| pull.is_open() && pull.info.head_branch == new.head.as_str();
-        if repo.pulls.iter().any(exists) {
-            return CreatePullRequest::AlreadyExists;
-        }
-        if self.objects.ahead(&head, &base) == 0 {
-            return CreatePullRequest::NoCommitsBetween;
-        }
-        let (repo, now) = (self.repo(id), self.now());
-        let own = RepoRef {
-            id,
-            name: repo.repo.name.clone(),
-            default_branch: repo.main.to_string(),
-        };
-        let number = repo.next_number();
-        let by_bot = author == crate::world::BOT;
-        let info = PullRequest {
-            number,
-            node_id: format!("PR_{number}"),
-            html_url: format!("https://forge.test/{}/pull/{number}", repo.repo.name),
-            title: new.title.clone(),
-            body: new.body.clone(),
-            author: Login::parse(author).unwrap(),
-            author_type: if by_bot {
-                AccountType::Bot
-            } else {
-                AccountType::User
-            },
-            state: PullRequestState::Open,
-            draft: false,
-            merged: false,
-            merged_at: None,
-            merge_commit: None,
-            head,
-            head_branch: new.head.to_string(),
-            head_repo: Some(own.clone()),
-            base_branch: new.base.clone(),
-            base,
-            base_repo: own,
-            labels: BTreeSet::new(),
-            assignees: Vec::new(),
-            commits: None,
-            changed_files: None,
-            mergeable: None,
-            mergeable_state: None,
-            created_at: now,
-            updated_at: now,
-        };
-        self.say(|| format!("{id}: {author} opens #{number} from {}", new.head));
-        self.repo_mut(id).pulls.push(Pull {
-            info: info.clone(),
-            comments: Vec::new(),
-            reviews: Vec::new(),
-            undecided,
-            by_bot,
-        });
-        CreatePullRequest::Created(Box::new(info))
     }
 }
 
@@ -321,6 +226,48 @@ impl RepositoryPort for SimRepository {
             },
         )
         .await
+    }
+
+    async fn update_pull_request(
+        &self,
+        number: PrNumber,
+        edit: &PullRequestEdit,
+    ) -> Result<PullRequest, ForgeError> {
+        let (process, edit) = (self.forge.hand.process, edit.clone());
+        self.write(format!("edits #{number}"), move |world, id| {
+            world.will_write(process, id, &What::Pull(number));
+            let info = &mut world.repo_mut(id).pull_mut(number).info;
+            let edit = edit.clone();
+            info.title = edit.title.unwrap_or_else(|| info.title.clone());
+            info.body = edit.body.unwrap_or_else(|| info.body.clone());
+            info.base_branch = edit.base.unwrap_or_else(|| info.base_branch.clone());
+            if !info.merged {
+                info.state = edit.state.unwrap_or(info.state);
+            }
+            Ok(world.shown(id, number))
+        })
+        .await
+    }
+
+    async fn close_pull_request(&self, number: PrNumber) -> Result<Closing, ForgeError> {
+        let found = self.pull_request(number).await?;
+        let ended = |pull: PullRequest, unmerged: fn(Box<PullRequest>) -> Closing| {
+            let pull = Box::new(pull);
+            if pull.merged {
+                Closing::Merged(pull)
+            } else {
+                unmerged(pull)
+            }
+        };
+        if found.state == PullRequestState::Closed {
+            return Ok(ended(found, Closing::AlreadyClosed));
+        }
+        let edit = PullRequestEdit {
+            state: Some(PullRequestState::Closed),
+            ..PullRequestEdit::default()
+        };
+        let closed = self.update_pull_request(number, &edit).await?;
+        Ok(ended(closed, Closing::Closed))
     }
 
     async fn add_labels(&self, number: PrNumber, labels: &[String]) -> Result<(), ForgeError> {
@@ -447,6 +394,22 @@ impl RepositoryPort for SimRepository {
         .await
     }
 
+    async fn comment(&self, _id: u64) -> Result<Option<Comment>, ForgeError> {
+        unreachable!("{NO_COMMANDS}")
+    }
+
+    async fn reactions(&self, _comment: u64) -> Result<Vec<Reaction>, ForgeError> {
+        unreachable!("{NO_COMMANDS}")
+    }
+
+    async fn react(&self, _comment: u64, _kind: ReactionKind) -> Result<(), ForgeError> {
+        unreachable!("{NO_COMMANDS}")
+    }
+
+    async fn collaborator(&self, _login: &Login) -> Result<Option<Collaborator>, ForgeError> {
+        unreachable!("{NO_COMMANDS}")
+    }
+
     async fn create_comment(&self, number: PrNumber, body: &str) -> Result<Comment, ForgeError> {
         let (process, login, body) = (self.forge.hand.process, self.forge.login, body.to_owned());
         self.write(format!("comments on #{number}"), move |world, id| {
@@ -458,9 +421,11 @@ impl RepositoryPort for SimRepository {
                 id: number.get() * 1_000 + place,
                 node_id: format!("C_{number}_{place}"),
                 author: Login::parse(login).unwrap(),
+                author_id: None,
                 author_type: AccountType::Bot,
                 body: body.clone(),
                 html_url: format!("https://forge.test/comment/{number}/{place}"),
+                number: Some(number),
                 created_at: now,
             };
             pull.comments.push(comment.clone());
@@ -505,5 +470,36 @@ impl RepositoryPort for SimRepository {
             },
         )
         .await
+    }
+
+    async fn checks(&self, commit: &CommitOid) -> Result<Checks, ForgeError> {
+        let commit = commit.clone();
+        self.read(format!("reads the checks of {commit}"), move |world, id| {
+            let of_commit = world
+                .repo(id)
+                .statuses
+                .iter()
+                .filter(|((about, _), _)| *about == commit);
+            let list = of_commit.map(|((_, context), status)| Check {
+                name: context.clone(),
+                state: CheckState::from(status.state),
+                details_url: status.target_url.clone(),
+            });
+            Ok(Checks {
+                list: list.collect(),
+                unreadable: None,
+            })
+        })
+        .await
+    }
+
+    async fn set_check(&self, _commit: &CommitOid, _run: &CheckRun) -> Result<CheckOutcome, ForgeError> {
+        Ok(CheckOutcome::NotAllowed(
+            "the identities of the simulation write statuses".to_owned(),
+        ))
+    }
+
+    async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {
+        Err(testing::not_found())
     }
 }

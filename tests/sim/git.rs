@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockflight_git::port::{MirrorPort, MirrorsPort};
 use lockflight_git::{
-    ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec, Committed, FetchError, Fetched,
-    InspectError, MergedPullRequest, PushError, PushOutcome, ReadError, RefUpdate, Remote, TransportError,
+    BringError, Brought, ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec, Committed,
+    FetchError, Fetched, InspectError, MergedPullRequest, PushError, PushOutcome, ReadError, RefUpdate,
+    Remote, TransportError,
 };
-use lockflight_promotion::plan::Entry;
+use lockflight_promotion::plan::{Edit, Entry, File, Listing};
 use lockflight_promotion::{BranchName, CommitOid, Lease, PathInRepo, RepoId, TreeOid};
 
 use crate::objects::replace;
@@ -189,6 +190,48 @@ impl MirrorPort for SimMirror {
         .await
     }
 
+    async fn listings(
+        &self,
+        _commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> Result<BTreeMap<PathInRepo, Listing>, ReadError> {
+        assert!(paths.is_empty(), "no policy of the simulation selects files");
+        Ok(BTreeMap::new())
+    }
+
+    async fn files(
+        &self,
+        _commit: &CommitOid,
+        paths: &[PathInRepo],
+        _max: u64,
+    ) -> Result<BTreeMap<PathInRepo, File>, ReadError> {
+        assert!(paths.is_empty(), "no policy of the simulation promotes keys");
+        Ok(BTreeMap::new())
+    }
+
+    async fn would_change(
+        &self,
+        at: &CommitOid,
+        edits: &[(PathInRepo, Edit)],
+    ) -> Result<Vec<bool>, ReadError> {
+        let paths: Vec<PathInRepo> = edits.iter().map(|(path, _)| path.clone()).collect();
+        let now = self.entries(at, &paths).await?;
+        let wanted = |edit| whole(edit).clone().map_or(Entry::Absent, Entry::Tree);
+        Ok(edits
+            .iter()
+            .map(|(path, edit)| now.get(path) != Some(&wanted(edit)))
+            .collect())
+    }
+
+    async fn bring_from(
+        &self,
+        _other: &Self,
+        _commit: &CommitOid,
+        _paths: &[PathInRepo],
+    ) -> Result<Brought, BringError> {
+        panic!("no policy of the simulation leads to another repository")
+    }
+
     async fn parent(&self, commit: &CommitOid) -> Result<Option<CommitOid>, ReadError> {
         self.look(commit, |world| world.objects.get(commit).parents.first().cloned())
             .await
@@ -261,8 +304,10 @@ impl MirrorPort for SimMirror {
         let parent = spec.parent.clone();
         let made = self.look(&parent, move |world| {
             let mut files = (*world.objects.get(&spec.parent).files).clone();
-            for (path, tree) in &spec.edits {
-                let with = tree.as_ref().map(|tree| world.objects.files_of(tree).unwrap());
+            for (path, edit) in &spec.edits {
+                let with = whole(edit)
+                    .as_ref()
+                    .map(|tree| world.objects.files_of(tree).unwrap());
                 replace(&mut files, path.as_str(), with.as_deref());
             }
             let before = world.objects.get(&spec.parent);
@@ -322,6 +367,14 @@ impl MirrorPort for SimMirror {
             })
             .await
             .map_err(|fault| PushError::Transport(network(fault)))
+    }
+}
+
+/// The directory that a path becomes: in the simulation all of a component travels.
+fn whole(edit: &Edit) -> &Option<TreeOid> {
+    match edit {
+        Edit::Whole(tree) => tree,
+        other => panic!("the simulation knows no {other:?}"),
     }
 }
 

@@ -24,6 +24,7 @@ mod objects;
 mod oracle;
 mod people;
 mod process;
+mod pulls;
 mod queue;
 mod run;
 mod seeds;

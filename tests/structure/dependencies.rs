@@ -3,7 +3,7 @@
 use super::workspace::{Dependency, Package, metadata};
 
 /// Each crate of the workspace and what it may depend on, in one direction:
-/// promotion <- {fleet, git, forge, runtime} <- roles <- lockflight <- tests.
+/// promotion <- {fleet, git, forge, outbound, runtime} <- roles <- lockflight <- tests.
 ///
 /// Adapters do not see each other, nor do roles. The ingress knows no git and no GitHub key. The sandbox plays GitHub, so
 /// it shares nothing with the code that it is played to: a shared mistake would cancel out.
@@ -12,6 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("lockflight-fleet", &["lockflight-promotion"]),
     ("lockflight-forge", &["lockflight-promotion"]),
     ("lockflight-git", &["lockflight-promotion"]),
+    ("lockflight-outbound", &["lockflight-promotion"]),
     ("lockflight-runtime", &["lockflight-promotion"]),
     ("lockflight-sandbox", &[]),
     (
@@ -35,6 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "lockflight-fleet",
             "lockflight-forge",
             "lockflight-git",
+            "lockflight-outbound",
             "lockflight-runtime",
         ],
     ),
@@ -45,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "lockflight-fleet",
             "lockflight-forge",
             "lockflight-git",
+            "lockflight-outbound",
             "lockflight-runtime",
             "lockflight-sandbox",
             "lockflight-ingress",
@@ -59,6 +62,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "lockflight-fleet",
             "lockflight-forge",
             "lockflight-git",
+            "lockflight-outbound",
             "lockflight-runtime",
             "lockflight-sandbox",
             "lockflight-ingress",
@@ -75,14 +79,23 @@ const DEV_EDGES: &[(&str, &str)] = &[("lockflight", "lockflight-tests")];
 /// The domain is pure: no runtime, no clock, no file system, no environment.
 const PROMOTION_MAY_USE: &[&str] = &[
     "base64",
+    "chrono",
+    "globset",
+    "granit-parser",
     "hmac",
+    "jiff",
     "regex",
+    "schemars",
     "serde",
     "serde-saphyr",
     "serde_json",
     "sha2",
+    "similar",
+    "strsim",
     "subtle",
     "thiserror",
+    "toml_edit",
+    "url",
 ];
 
 /// Heavy or privileged crates, and the one crate of ours that may name each.
@@ -113,6 +126,7 @@ const KEPT_BUT_FOR_TESTS: &[(&str, &str)] = &[
     ("octocrab", "lockflight-tests"),
     ("redis", "lockflight"),
     ("redis", "lockflight-tests"),
+    ("jsonschema", "lockflight-promotion"),
 ];
 
 fn is_ours(dependency: &Dependency) -> bool {

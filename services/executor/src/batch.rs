@@ -7,19 +7,23 @@
 //! When the lock is lost, all of it is given up at that very moment: the steps come again.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use lockflight_fleet::worker::Failure;
 use lockflight_fleet::{LockGuard as _, RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_git::port::{MirrorPort, MirrorsPort};
 use lockflight_git::{Ahead, Committed, FetchError, PushOutcome, ReadError, RefUpdate};
-use lockflight_promotion::message::{Body, Envelope, PromoteV1};
-use lockflight_promotion::{BranchName, CommitOid, ErrorClass};
+use lockflight_promotion::change::Change;
+use lockflight_promotion::message::{Body, Envelope, Outcome, PromoteV1};
+use lockflight_promotion::{BranchName, CommitOid, ErrorClass, RepoId};
 
 use crate::Executor;
-use crate::assess::{Assessment, HISTORY_LIMIT, assess};
+use crate::assess::{self, Assessment, HISTORY_LIMIT, assess};
 use crate::attempt::Attempt;
+use crate::places::Places;
 use crate::promote::{Branch, Found, Look, Promotion};
+use crate::restraint::{Decided, Restraint};
 
 /// What is known of a message before its turn comes.
 #[derive(Debug)]
@@ -40,12 +44,16 @@ struct Lane<'a, R> {
     /// Its place in the batch.
     place: usize,
     promote: &'a PromoteV1,
+    /// The way to the repository of its pull request.
     client: R,
     attempt: Attempt,
 }
 
-/// Where the branches that changes were merged into are.
+/// Where the branches of the repository are.
 type Heads = BTreeMap<BranchName, Result<Option<CommitOid>, Failure>>;
+
+/// The mirrors of other repositories that changes were merged in, and where the branches of those are.
+type Sources<M> = BTreeMap<(RepoId, BranchName), Result<(M, Option<CommitOid>), Failure>>;
 
 /// What the git work of a batch came to: for each of its lanes, in their order.
 struct Written {
@@ -68,13 +76,14 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     ) -> Vec<Result<Prepared<F::Repository>, Failure>> {
         let mut prepared = Vec::with_capacity(batch.len());
         let mut lanes: Vec<Lane<'_, F::Repository>> = Vec::new();
+        let mut decided = Decided::new();
         for (place, envelope) in batch.iter().enumerate() {
             prepared.push(match &envelope.body {
                 Body::Promote(promote) => {
                     let twin = lanes
                         .iter()
                         .any(|lane| lane.promote.step.branch == promote.step.branch);
-                    match self.look(promote, twin).await {
+                    match self.look(promote, twin, &mut decided).await {
                         Ok((client, attempt, Some(found))) => Ok(promotion(client, attempt, found)),
                         Ok((client, attempt, None)) => {
                             lanes.push(Lane {
@@ -89,7 +98,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                         Err(failure) => Err(failure),
                     }
                 }
-                Body::Merge(_) => Ok(Prepared(Stage::Merge)),
+                Body::Merge(_) | Body::Command(_) => Ok(Prepared(Stage::Merge)),
                 Body::Report(_) => Ok(Prepared(Stage::Report(None))),
                 Body::Delivery(_) | Body::Outcome(_) => Err(Failure::new(
                     ErrorClass::Reject,
@@ -127,12 +136,23 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         &self,
         promote: &PromoteV1,
         twin: bool,
+        decided: &mut Decided,
     ) -> Result<(F::Repository, Attempt, Option<Found>), Failure> {
         let mut attempt = Attempt::start(&self.clock);
-        let client = self.forge.repository(&promote.change.repo).await?;
+        let client = self.forge.repository(promote.step.repo(&promote.change)).await?;
         let found = match self.look_for_pull_request(&client, promote).await? {
             Look::Found(found) => Some(found),
-            Look::Nothing => twin.then_some(Found::Twin),
+            Look::Nothing => match self.restraint(&promote.change, &promote.step, decided).await? {
+                None => twin.then_some(Found::Twin),
+                Some(Restraint::Held { why, wait }) if !promote.attended => {
+                    return Err(Restraint::failure(why, wait));
+                }
+                // Whoever attends the change sends the step again when its time has come.
+                Some(Restraint::Held { .. } | Restraint::Skipped) => {
+                    let step = promote.step.id.clone();
+                    Some(Found::Over(Outcome::NoChange { step }))
+                }
+            },
         };
         attempt.end("look");
         Ok((client, attempt, found))
@@ -172,6 +192,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     ) -> Written {
         let heads = refresh(mirror, lanes).await;
         bring_ahead(mirror, lanes, &heads).await;
+        let sources = self.sources(lanes).await;
         for lane in &mut *lanes {
             lane.attempt.end("refresh");
         }
@@ -179,7 +200,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let mut commits = Vec::new();
         let mut updates = Vec::new();
         for (place, lane) in lanes.iter_mut().enumerate() {
-            let made = self.make(mirror, lane.promote, &heads).await;
+            let made = self.make(mirror, lane.promote, &heads, &sources).await;
             lane.attempt.end("commit");
             branches.push(match made {
                 Ok(Made::Known(branch)) => Ok(branch),
@@ -223,25 +244,71 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         Written { branches, heads }
     }
 
-    /// Finds out what a step still has to do, and makes its commit.
-    async fn make(&self, mirror: &G::Mirror, promote: &PromoteV1, heads: &Heads) -> Result<Made, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
-        let head = match heads.get(&change.branch) {
-            Some(Ok(Some(head))) => head,
-            Some(Ok(None)) => {
-                return Ok(Made::Known(Branch::Stopped {
-                    reason: format!("the branch {} is gone", change.branch),
-                    remedy: "bring it back, or leave the promotion as it is".to_owned(),
-                }));
+    /// The mirrors of other repositories that steps of the batch come from, with their branches fetched.
+    async fn sources(&self, lanes: &[Lane<'_, F::Repository>]) -> Sources<G::Mirror> {
+        let mut sources = Sources::new();
+        for lane in lanes {
+            let change = &lane.promote.change;
+            if lane.promote.step.repo.is_none() {
+                continue;
             }
-            Some(Err(failure)) => return Err(same(failure)),
-            None => return Err(Failure::new(ErrorClass::Bug, "a branch was not fetched")),
+            let key = (change.repo.id, change.branch.clone());
+            if let Entry::Vacant(slot) = sources.entry(key) {
+                slot.insert(self.source(change).await);
+            }
+        }
+        sources
+    }
+
+    async fn source(&self, change: &Change) -> Result<(G::Mirror, Option<CommitOid>), Failure> {
+        let client = self.forge.repository(&change.repo).await?;
+        let mirror = self.mirror(&client).await?;
+        let head = fetch(&mirror, &change.branch, vec![&change.merged_as]).await?;
+        Ok((mirror, head))
+    }
+
+    /// Finds out what a step still has to do, and makes its commit.
+    async fn make(
+        &self,
+        mirror: &G::Mirror,
+        promote: &PromoteV1,
+        heads: &Heads,
+        sources: &Sources<G::Mirror>,
+    ) -> Result<Made, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let gone = |branch: &BranchName| {
+            Ok(Made::Known(Branch::Stopped {
+                reason: format!("the branch {branch} is gone"),
+                remedy: "bring it back, or leave the promotion as it is".to_owned(),
+            }))
         };
-        if !is_on(mirror, head, &change.merged_as).await? {
-            let (need, branch, head) = (change.merged_as.clone(), change.branch.clone(), head.clone());
+        let head_of = |branch: &BranchName| match heads.get(branch) {
+            Some(Ok(head)) => Ok(head.as_ref()),
+            Some(Err(failure)) => Err(same(failure)),
+            None => Err(Failure::new(ErrorClass::Bug, "a branch was not fetched")),
+        };
+        let (from, source) = match sources.get(&(change.repo.id, change.branch.clone())) {
+            Some(Ok((from, head))) => (from, head.as_ref()),
+            Some(Err(failure)) => return Err(same(failure)),
+            None => (mirror, head_of(&change.branch)?),
+        };
+        let Some(source) = source else {
+            return gone(&change.branch);
+        };
+        let Some(target) = head_of(step.base(change))? else {
+            return gone(step.base(change));
+        };
+        if !is_on(from, source, &change.merged_as).await? {
+            let (need, branch, head) = (change.merged_as.clone(), change.branch.clone(), source.clone());
             return Err(FetchError::NotOnBranch { need, branch, head }.into());
         }
-        let open = match assess(mirror, change, step, head).await? {
+        let places = Places {
+            source: from.clone(),
+            target: mirror.clone(),
+        };
+        // Keys and selections are compared with what the other repository has, so that has to be here.
+        places.bring(change, step, &step.sync).await?;
+        let open = match assess(from, mirror, change, step, assess::Heads { source, target }).await? {
             Assessment::Needed(open) => open,
             Assessment::Carried => return Ok(Made::Known(Branch::Carried)),
             Assessment::Unsafe { reason } => {
@@ -249,7 +316,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 return Ok(Made::Known(Branch::Stopped { reason, remedy }));
             }
         };
-        let committed = mirror.commit(self.commit_spec(promote, &open)).await?;
+        let spec = self.commit_spec(promote, Self::parent(change, step, target), &open);
+        let committed = mirror.commit(spec).await?;
         Ok(if committed.changed {
             Made::Commit(committed)
         } else {
@@ -258,19 +326,20 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     }
 }
 
-/// Fetches each branch that the lanes' changes were merged into.
+/// Fetches each branch of this repository that the lanes read or lead to.
 async fn refresh<R>(mirror: &impl MirrorPort, lanes: &[Lane<'_, R>]) -> Heads {
-    let mut heads = Heads::new();
+    let mut wanted: BTreeMap<&BranchName, Vec<&CommitOid>> = BTreeMap::new();
     for lane in lanes {
-        let branch = &lane.promote.change.branch;
-        if !heads.contains_key(branch) {
-            let changes = lanes.iter().map(|lane| &lane.promote.change);
-            let needs = changes
-                .filter(|change| change.branch == *branch)
-                .map(|change| &change.merged_as);
-            let head = fetch(mirror, branch, needs.collect()).await;
-            heads.insert(branch.clone(), head);
+        let (change, step) = (&lane.promote.change, &lane.promote.step);
+        wanted.entry(step.base(change)).or_default();
+        if step.repo.is_none() {
+            wanted.entry(&change.branch).or_default().push(&change.merged_as);
         }
+    }
+    let mut heads = Heads::new();
+    for (branch, needs) in wanted {
+        let head = fetch(mirror, branch, needs).await;
+        heads.insert(branch.clone(), head);
     }
     heads
 }
@@ -281,7 +350,10 @@ async fn bring_ahead<R>(mirror: &impl MirrorPort, lanes: &[Lane<'_, R>], heads: 
         let Ok(Some(head)) = head else {
             continue;
         };
-        let of_branch = lanes.iter().filter(|lane| lane.promote.change.branch == *branch);
+        // What leads elsewhere is read at another head, step by step.
+        let of_branch = lanes
+            .iter()
+            .filter(|lane| lane.promote.change.branch == *branch && !lane.promote.step.leads_elsewhere());
         let steps: Vec<Ahead> = of_branch
             .map(|lane| Ahead {
                 promoted: lane.promote.change.merged_as.clone(),
@@ -317,7 +389,11 @@ async fn fetch(
 }
 
 /// Whether a commit is here, and on the branch with that head.
-async fn is_on(mirror: &impl MirrorPort, head: &CommitOid, commit: &CommitOid) -> Result<bool, ReadError> {
+pub(crate) async fn is_on(
+    mirror: &impl MirrorPort,
+    head: &CommitOid,
+    commit: &CommitOid,
+) -> Result<bool, ReadError> {
     match mirror.is_descendant(head, commit).await {
         Err(ReadError::NotFetched(_)) => Ok(false),
         answer => answer,
@@ -328,10 +404,7 @@ async fn is_on(mirror: &impl MirrorPort, head: &CommitOid, commit: &CommitOid) -
 fn judged(branch: &BranchName, outcome: PushOutcome, committed: Committed) -> Branch {
     match outcome {
         PushOutcome::Pushed | PushOutcome::AlreadyThere => Branch::Ready(committed.oid),
-        PushOutcome::Moved { actual: Some(actual) } => Branch::Taken {
-            actual,
-            ours: committed.tree,
-        },
+        PushOutcome::Moved { actual: Some(actual) } => Branch::Taken { actual },
         PushOutcome::Moved { actual: None } => Branch::taken(branch),
         PushOutcome::Refused { reason } => Branch::Stopped {
             reason: format!("the branch {branch} was refused: {reason}"),

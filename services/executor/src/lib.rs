@@ -35,10 +35,16 @@
 mod assess;
 mod attempt;
 mod batch;
+mod command;
+mod gates;
+mod look;
 mod merge;
 mod ours;
+mod places;
 mod promote;
 mod report;
+mod restraint;
+mod waves;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +55,7 @@ use lockflight_forge::Forge;
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_git::port::MirrorsPort;
 use lockflight_git::{Credentials, Identity, Mirrors, Remote};
+use lockflight_outbound::Outbound;
 use lockflight_promotion::message::{Body, Envelope, Outcome, PromoteV1, Report, ReportV1};
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_promotion::{ErrorClass, MessageId, text};
@@ -90,6 +97,8 @@ pub struct Executor<L, F = Forge, G = Mirrors> {
     mirrors: G,
     lock: L,
     clock: Clock,
+    /// The way to the addresses that gates name; none where no address is allowed.
+    outbound: Option<Outbound>,
     config: Arc<ExecutorConfig>,
 }
 
@@ -103,6 +112,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             mirrors,
             lock,
             clock: Clock::system(),
+            outbound: None,
             config: Arc::new(config),
         }
     }
@@ -111,6 +121,13 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// The same, with a way to the addresses that gates name.
+    #[must_use]
+    pub fn with_outbound(mut self, outbound: Outbound) -> Self {
+        self.outbound = Some(outbound);
         self
     }
 
@@ -153,6 +170,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Handler for Executor<L, F, G> {
                 self.promote(envelope, step, *promotion).await
             }
             (Body::Merge(merge), Stage::Merge) => self.merge(envelope, merge).await,
+            (Body::Command(command), Stage::Merge) => self.command(envelope, command).await,
             (Body::Report(report), Stage::Report(head)) => {
                 self.report(envelope, report, failures, head).await
             }
@@ -172,7 +190,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Handler for Executor<L, F, G> {
             Body::Report(report) => {
                 return report::last_look(envelope, report).into_iter().collect();
             }
-            Body::Delivery(_) | Body::Outcome(_) => return Vec::new(),
+            Body::Command(_) | Body::Delivery(_) | Body::Outcome(_) => return Vec::new(),
         };
         let remedy =
             "mend what it names, then press Redeliver on the webhook delivery of this pull request's merge";
@@ -189,13 +207,15 @@ fn failed(cause: &Envelope, promote: &PromoteV1, reason: &str, remedy: &str) -> 
         promote.step.id.as_str(),
         reason,
     ]);
-    cause.follow(
-        id,
-        Body::Report(Box::new(ReportV1 {
-            change: promote.change.clone(),
-            report,
-        })),
-    )
+    let body = Body::Report(Box::new(ReportV1 {
+        change: promote.change.clone(),
+        report,
+    }));
+    // The pull request that it is told on may be in another repository than the step's.
+    Envelope {
+        repo: promote.change.repo.clone(),
+        ..cause.follow(id, body)
+    }
 }
 
 /// A message for the journal.

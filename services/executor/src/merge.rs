@@ -10,13 +10,13 @@ use lockflight_fleet::{Clock, RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_forge::{MergeMethod, MergeOutcome, PullRequest, PullRequestState};
 use lockflight_git::port::{MirrorPort, MirrorsPort};
-use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Envelope, MergeV1, Outcome};
 use lockflight_promotion::plan::Sync;
 use lockflight_promotion::{CommitOid, PathInRepo};
 
 use crate::assess::{Assessment, assess};
 use crate::promote::{is_of, left_to_people};
+use crate::restraint::{Decided, Restraint};
 use crate::{Executor, failed, outcome};
 
 /// The shortest that a merge is put aside.
@@ -29,7 +29,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     pub(crate) async fn merge(&self, envelope: &Envelope, merge: &MergeV1) -> Result<Done, Failure> {
         let (promote, number) = (&merge.promote, merge.number);
         let (change, step) = (&promote.change, &promote.step);
-        let client = self.forge.repository(&change.repo).await?;
+        let client = self.forge.repository(step.repo(change)).await?;
         let pull_request = client.pull_request(number).await?;
         if pull_request.merged {
             let step = step.id.clone();
@@ -45,21 +45,30 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 Outcome::Declined { step, number },
             )]));
         }
+        if let Some(restraint) = self.restraint(change, step, &mut Decided::new()).await? {
+            return Ok(match restraint {
+                Restraint::Held { why, wait } => {
+                    tracing::info!(pr.number = %number, "pull request {number} is not merged: {why}");
+                    Done::Defer(wait, Vec::new())
+                }
+                Restraint::Skipped => Done::Ack(Vec::new()),
+            });
+        }
         if pull_request.head != merge.commit || !is_of(&pull_request, change, step) {
             return Ok(Done::Ack(vec![left_to_people(envelope, promote, number)]));
         }
         if pull_request.mergeable_state.as_deref() == Some("dirty") {
-            let reason = format!("pull request {number} conflicts with {}", change.branch);
+            let reason = format!("pull request {number} conflicts with {}", step.base(change));
             let remedy = "resolve the conflict and merge it by hand, or close it";
             return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
         }
         // Nobody looks before this merge, so it must not undo what has come to the targets since, nor be mixed with it.
-        let mirror = self.mirror(&client).await?;
-        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
+        let places = self.places(&client, change, step).await?;
+        let Some(tips) = places.fetch(change, step).await? else {
             return Ok(Done::Ack(Vec::new()));
         };
-        mirror.fetch(&change.branch, &change.merged_as).await?;
-        let open = match assess(&mirror, change, step, &head).await? {
+        let mirror = &places.target;
+        let open = match assess(&places.source, mirror, change, step, tips.heads()).await? {
             Assessment::Needed(open) => open,
             Assessment::Carried => Vec::new(),
             Assessment::Unsafe { reason } => {
@@ -71,13 +80,23 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 )]));
             }
         };
-        if open.is_empty() || mirror.commit(self.commit_spec(promote, &open)).await?.oid != merge.commit {
+        let parent = if step.leads_elsewhere() {
+            self.made_alike(&places, &tips, promote, &merge.commit).await?
+        } else {
+            Some(change.merged_as.clone())
+        };
+        let Some(parent) = parent else {
+            return Ok(Done::Ack(vec![left_to_people(envelope, promote, number)]));
+        };
+        places.bring(change, step, &open).await?;
+        let spec = self.commit_spec(promote, parent.clone(), &open);
+        if open.is_empty() || mirror.commit(spec).await?.oid != merge.commit {
             let reason =
                 format!("the targets of pull request {number} have later content of the same source by now");
             let remedy = "close it, or merge it by hand if it is the older content that you want";
             return Ok(Done::Ack(vec![failed(envelope, promote, &reason, remedy)]));
         }
-        if !are_untouched(&mirror, change, &head, &open).await? {
+        if !are_untouched(mirror, &parent, &tips.target, &open).await? {
             let reason = format!(
                 "the targets of pull request {number} have changed since it was planned, and a merge would mix both"
             );
@@ -119,12 +138,17 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
 /// anything else there, the result could be content that no source ever had.
 async fn are_untouched(
     mirror: &impl MirrorPort,
-    change: &Change,
+    parent: &CommitOid,
     head: &CommitOid,
     open: &[Sync],
 ) -> Result<bool, Failure> {
-    let targets: Vec<PathInRepo> = open.iter().map(|sync| sync.to.clone()).collect();
-    Ok(mirror.entries(head, &targets).await? == mirror.entries(&change.merged_as, &targets).await?)
+    // A file in which keys are set is looked for as its directory, whose id tells of it.
+    let place = |sync: &Sync| match sync.keys {
+        Some(_) => sync.to.parent().unwrap_or_default(),
+        None => sync.to.clone(),
+    };
+    let targets: Vec<PathInRepo> = open.iter().map(place).collect();
+    Ok(mirror.entries(head, &targets).await? == mirror.entries(parent, &targets).await?)
 }
 
 /// How long to wait before the next look: a tenth of how long the pull request has been open, so that those that wait for days cost few

@@ -8,59 +8,102 @@ use lockflight_git::CommitSpec;
 use lockflight_git::port::{MirrorPort as _, MirrorsPort};
 use lockflight_promotion::message::PromoteV1;
 use lockflight_promotion::plan::Sync;
-use lockflight_promotion::{CommitOid, TreeOid, text};
+use lockflight_promotion::{CommitOid, text};
 
 use crate::Executor;
-use crate::assess::{Assessment, assess};
+use crate::assess::{Assessment, Heads, assess};
+use crate::batch::is_on;
+use crate::places::{Places, Tips};
 
 impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
-    /// The step's commit, for those of its parts that are open. Beside which parts those are, it is a function of the message alone, so
-    /// that doing it again yields the same object id.
-    pub(crate) fn commit_spec(&self, promote: &PromoteV1, open: &[Sync]) -> CommitSpec {
+    /// The step's commit on `parent`, for those of its parts that are open. Beside that it is a function of the message alone, so that
+    /// doing it again yields the same object id.
+    pub(crate) fn commit_spec(&self, promote: &PromoteV1, parent: CommitOid, open: &[Sync]) -> CommitSpec {
         let (change, step) = (&promote.change, &promote.step);
         CommitSpec {
-            parent: change.merged_as.clone(),
-            edits: open
-                .iter()
-                .map(|sync| (sync.to.clone(), sync.tree.clone()))
-                .collect(),
+            parent,
+            edits: open.iter().map(|sync| (sync.to.clone(), sync.edit())).collect(),
             message: text::commit::message(change, step),
             author: self.config.author.clone(),
             when: change.committed_at,
         }
     }
 
-    /// Whether the commit that the step's branch points to does what ours would: from the same parent to the same tree.
+    /// Whether the commit that the step's branch points to does what ours would: from a commit of the target's branch to the tree that the
+    /// step makes of that.
     ///
-    /// An earlier attempt made it, when less of the step was carried already, or from a message that named something otherwise.
+    /// An earlier attempt made it, when less of the step was carried already, or on an earlier head of the target's branch, or from a message
+    /// that named something otherwise.
     pub(crate) async fn is_alike(
         &self,
-        mirror: &G::Mirror,
+        client: &F::Repository,
         promote: &PromoteV1,
         actual: &CommitOid,
-        ours: &TreeOid,
     ) -> Result<bool, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
-        if mirror.fetch_branch(&step.branch).await?.as_ref() != Some(actual) {
+        let places = self.places(client, &promote.change, &promote.step).await?;
+        let Some(tips) = places.fetch(&promote.change, &promote.step).await? else {
             return Ok(false);
-        }
-        let found = mirror.commit_info(actual).await?;
-        let whole = mirror.commit(self.commit_spec(promote, &step.sync)).await?;
-        Ok(found.parents == [change.merged_as.clone()] && (found.tree == *ours || found.tree == whole.tree))
+        };
+        Ok(self.made_alike(&places, &tips, promote, actual).await?.is_some())
     }
 
-    /// Whether a commit holds all parts of the step, also those that are carried by now.
-    async fn is_whole(
+    /// The parent of `actual`, the head of the step's branch, if that commit does what ours would on that parent.
+    pub(crate) async fn made_alike(
         &self,
-        mirror: &G::Mirror,
+        places: &Places<G::Mirror>,
+        tips: &Tips,
         promote: &PromoteV1,
-        commit: &CommitOid,
-    ) -> Result<bool, Failure> {
-        Ok(mirror
-            .commit(self.commit_spec(promote, &promote.step.sync))
-            .await?
-            .oid
-            == *commit)
+        actual: &CommitOid,
+    ) -> Result<Option<CommitOid>, Failure> {
+        let step = &promote.step;
+        let mirror = &places.target;
+        if mirror.fetch_branch(&step.branch).await?.as_ref() != Some(actual) {
+            return Ok(None);
+        }
+        let found = mirror.commit_info(actual).await?;
+        let [parent] = found.parents.as_slice() else {
+            return Ok(None);
+        };
+        let expected = Self::parent(&promote.change, &promote.step, &tips.target);
+        if *parent != expected && !(step.leads_elsewhere() && is_on(mirror, &tips.target, parent).await?) {
+            return Ok(None);
+        }
+        for open in self.openings(places, tips, promote, parent).await? {
+            let ours = mirror
+                .commit(self.commit_spec(promote, parent.clone(), &open))
+                .await?;
+            if ours.tree == found.tree {
+                return Ok(Some(parent.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a commit of the step on `parent` may hold: all of its parts, or those that are open.
+    async fn openings(
+        &self,
+        places: &Places<G::Mirror>,
+        tips: &Tips,
+        promote: &PromoteV1,
+        parent: &CommitOid,
+    ) -> Result<Vec<Vec<Sync>>, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        places.bring(change, step, &step.sync).await?;
+        let mut openings = vec![step.sync.clone()];
+        // What was open where the commit was made, which is not always where the target is now.
+        for target in [&tips.target, parent] {
+            let heads = Heads {
+                target,
+                ..tips.heads()
+            };
+            let assessed = assess(&places.source, &places.target, change, step, heads).await?;
+            if let Assessment::Needed(open) = assessed
+                && !openings.contains(&open)
+            {
+                openings.push(open);
+            }
+        }
+        Ok(openings)
     }
 
     /// Whether the head of a pull request is a commit that this step makes: with all of its parts, or with those that are open now.
@@ -70,18 +113,27 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         promote: &PromoteV1,
         pull_request: &PullRequest,
     ) -> Result<bool, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
-        let mirror = self.mirror(client).await?;
-        mirror.fetch(&change.branch, &change.merged_as).await?;
-        if self.is_whole(&mirror, promote, &pull_request.head).await? {
-            return Ok(true);
+        let places = self.places(client, &promote.change, &promote.step).await?;
+        let Some(tips) = places.fetch(&promote.change, &promote.step).await? else {
+            return Ok(false);
+        };
+        let parent = if promote.step.leads_elsewhere() {
+            match self
+                .made_alike(&places, &tips, promote, &pull_request.head)
+                .await?
+            {
+                Some(parent) => parent,
+                None => return Ok(false),
+            }
+        } else {
+            promote.change.merged_as.clone()
+        };
+        for open in self.openings(&places, &tips, promote, &parent).await? {
+            let spec = self.commit_spec(promote, parent.clone(), &open);
+            if places.target.commit(spec).await?.oid == pull_request.head {
+                return Ok(true);
+            }
         }
-        let Some(head) = mirror.fetch_branch(&change.branch).await? else {
-            return Ok(false);
-        };
-        let Assessment::Needed(open) = assess(&mirror, change, step, &head).await? else {
-            return Ok(false);
-        };
-        Ok(mirror.commit(self.commit_spec(promote, &open)).await?.oid == pull_request.head)
+        Ok(false)
     }
 }

@@ -15,7 +15,7 @@ use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, PromoteV1}
 use lockflight_promotion::plan::Step;
 use lockflight_promotion::text::marker::{self, Marker};
 use lockflight_promotion::text::{self, Links};
-use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PrNumber, TreeOid};
+use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PrNumber};
 
 use crate::attempt::Attempt;
 use crate::{Executor, failed, outcome};
@@ -52,8 +52,8 @@ pub(crate) enum Found {
 pub(crate) enum Branch {
     /// It points to our commit.
     Ready(CommitOid),
-    /// It was there, with another commit than ours, which has that tree.
-    Taken { actual: CommitOid, ours: TreeOid },
+    /// It was there, with another commit than ours.
+    Taken { actual: CommitOid },
     /// There is nothing to promote (any more).
     Carried,
     /// People have to mend something first.
@@ -202,9 +202,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         if promote.approve {
             forgiving(self.approve(promote, &pull_request).await)?;
         }
-        if step.auto_merge {
+        if step.auto_merge && !promote.attended {
             let (number, commit) = (pull_request.number, pull_request.head);
-            let (repo, pull_request) = (change.repo.id.to_string(), number.to_string());
+            let (repo, pull_request) = (step.repo(change).id.to_string(), number.to_string());
             let id = MessageId::of(&["merge", &repo, step.id.as_str(), &pull_request]);
             let merge = MergeV1 {
                 promote: promote.clone(),
@@ -223,11 +223,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         promote: &PromoteV1,
         branch: Branch,
     ) -> Result<Branch, Failure> {
-        let Branch::Taken { actual, ours } = branch else {
+        let Branch::Taken { actual } = branch else {
             return Ok(branch);
         };
-        let mirror = self.mirror(client).await?;
-        Ok(if self.is_alike(&mirror, promote, &actual, &ours).await? {
+        Ok(if self.is_alike(client, promote, &actual).await? {
             Branch::Ready(actual)
         } else {
             Branch::taken(&promote.step.branch)
@@ -244,12 +243,17 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     ) -> Result<Option<(PullRequest, bool)>, Failure> {
         let (change, step) = (&promote.change, &promote.step);
         let marker = Marker::of(change, Some(promote.plan.clone()), step);
-        let marker = marker::write(&self.config.marker_key, change.repo.id, &step.branch, &marker);
+        let marker = marker::write(
+            &self.config.marker_key,
+            step.repo(change).id,
+            &step.branch,
+            &marker,
+        );
         let new = NewPullRequest {
             title: step.title.clone(),
             body: text::pull_request::body(change, step, &marker, &Links::new(self.forge.web_url())),
             head: step.branch.clone(),
-            base: change.branch.clone(),
+            base: step.base(change).clone(),
         };
         failpoint::reached("executor.opening");
         let created = client.create_pull_request(&new).await?;
@@ -288,7 +292,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             );
             return Ok(());
         };
-        let client = approver.repository(&promote.change.repo).await?;
+        let client = approver.repository(promote.step.repo(&promote.change)).await?;
         let identity = approver.identity().await?;
         let reviews = client.reviews(pull_request.number).await?;
         let approved = reviews.iter().any(|review| {
@@ -345,15 +349,15 @@ pub(crate) fn left_to_people(envelope: &Envelope, promote: &PromoteV1, number: P
     )
 }
 
-/// Whether a pull request is that of a step: from the step's branch of this very repository, into the branch of the change. A branch of
+/// Whether a pull request is that of a step: from the step's branch of the target's very repository, into the target's branch. A branch of
 /// a fork may bear the same name, and people may open another pull request from ours.
 pub(crate) fn is_of(pull_request: &PullRequest, change: &Change, step: &Step) -> bool {
     pull_request.head_branch == step.branch.as_str()
         && pull_request
             .head_repo
             .as_ref()
-            .is_some_and(|repo| repo.id == change.repo.id)
-        && pull_request.base_branch == change.branch
+            .is_some_and(|repo| repo.id == step.repo(change).id)
+        && pull_request.base_branch == *step.base(change)
 }
 
 /// Adds what label and assignee are missing. That an author can't be assigned stops nothing.

@@ -4,16 +4,17 @@ use lockflight_fleet::worker::{Done, Failure};
 use lockflight_fleet::{Clock, LockGuard, RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{PullRequest, PullRequestState, Status, StatusState};
-use lockflight_git::port::{MirrorPort as _, MirrorsPort};
+use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Body, Envelope, Outcome, Report, ReportV1};
 use lockflight_promotion::plan::Step;
+use lockflight_promotion::progress::Seen;
 use lockflight_promotion::text::comment::{self, CommentKind};
 use lockflight_promotion::text::status;
 use lockflight_promotion::{CommitOid, ErrorClass, Login, MessageId, PrNumber};
 
-use crate::assess::{Assessment, assess};
-use crate::promote::is_of;
+use crate::look::Look;
+use crate::restraint::{Decided, Restraint};
 use crate::{Executor, outcome};
 
 impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
@@ -45,7 +46,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 said = Some((kind, comment));
                 (StatusState::Failure, summary.clone())
             }
-            Report::Steps { steps, last, .. } => match self.progress(&client, change, steps, head).await? {
+            Report::Steps { flows, .. } if !flows.is_empty() => {
+                return self.drive(envelope, &client, report, head).await;
+            }
+            Report::Steps { steps, last, .. } => match self.unrestrained(&client, change, steps, head).await?
+            {
                 Progress::Settled(sentence) => (StatusState::Success, sentence),
                 Progress::Stopped => return Ok(Done::Ack(Vec::new())),
                 Progress::Missing(missing) if !last && failures + 1 < self.config.max_attempts => {
@@ -77,52 +82,53 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         Ok(Done::Ack(vec![outcome(envelope, reported)]))
     }
 
-    /// How far the steps of a plan are, derived from the forge and from git alone. `head` is where the change's branch is, if the
-    /// batch has fetched it.
-    async fn progress(
+    /// How far those steps of a plan are that people have not left out. While a change is held and steps have no pull request, that is said,
+    /// and the report comes again.
+    async fn unrestrained(
         &self,
         client: &F::Repository,
         change: &Change,
         steps: &[Step],
         head: Option<CommitOid>,
     ) -> Result<Progress, Failure> {
-        // One list tells of nearly all; a step that is older than what it holds is asked for by itself.
-        let recent = client.recent_pull_requests().await?;
-        let mut found = Vec::new();
-        let mut unopened = Vec::new();
+        let progress = self.progress(change, steps, head.clone()).await?;
+        if !matches!(progress, Progress::Missing(_)) {
+            return Ok(progress);
+        }
+        let mut decided = Decided::new();
+        let mut wanted = Vec::new();
         for step in steps {
-            let listed = recent.iter().find(|recent| is_of(recent, change, step));
-            let pull_request = match listed {
-                Some(pull_request) => Some(pull_request.clone()),
-                None => {
-                    let older = client.find_pull_requests(&step.branch).await?;
-                    older.into_iter().find(|older| is_of(older, change, step))
+            match self.restraint(change, step, &mut decided).await? {
+                None => wanted.push(step.clone()),
+                Some(Restraint::Skipped) => {}
+                Some(Restraint::Held { why, wait }) => {
+                    set_status(client, change, StatusState::Pending, &status::fit(&why)).await?;
+                    return Err(Restraint::failure(why, wait));
                 }
-            };
-            match pull_request {
-                Some(pull_request) => found.push((pull_request, step)),
-                None => unopened.push(step),
             }
         }
+        if wanted.len() == steps.len() {
+            return Ok(progress);
+        }
+        self.progress(change, &wanted, head).await
+    }
+
+    /// How far the steps of a plan are, derived from the forge and from git alone. `head` is where the change's branch is, if the
+    /// batch has fetched it.
+    async fn progress(
+        &self,
+        change: &Change,
+        steps: &[Step],
+        head: Option<CommitOid>,
+    ) -> Result<Progress, Failure> {
+        let mut look = Look::new(self, change, head);
+        let mut found = Vec::new();
         let (mut missing, mut stopped) = (0, false);
-        if !unopened.is_empty() {
-            // Those without a pull request may need none, or be unable to have one.
-            let mirror = self.mirror(client).await?;
-            let head = match head {
-                Some(head) => Some(head),
-                None => mirror.fetch_branch(&change.branch).await?,
-            };
-            let Some(head) = head else {
-                return Ok(Progress::Missing(unopened.len()));
-            };
-            mirror.fetch(&change.branch, &change.merged_as).await?;
-            for step in unopened {
-                match assess(&mirror, change, step, &head).await? {
-                    Assessment::Carried => {}
-                    Assessment::Unsafe { .. } => stopped = true,
-                    Assessment::Needed(_) => missing += 1,
-                }
-            }
+        for step in steps {
+            let sight = look.at(step).await?;
+            missing += usize::from(sight.seen == Seen::Unopened);
+            stopped |= sight.seen == Seen::Stopped;
+            found.extend(sight.pull_request.map(|pull_request| (pull_request, step)));
         }
         Ok(match (missing, stopped) {
             (0, false) => Progress::Settled(sentence(&found)),
@@ -193,22 +199,13 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
 /// The last look at the steps of a plan whose report is given up: it tells how they are then, whatever that is. None if the report was of
 /// something else, or was that look.
 pub(crate) fn last_look(cause: &Envelope, report: &ReportV1) -> Option<Envelope> {
-    let Report::Steps {
-        plan,
-        steps,
-        last: false,
-    } = &report.report
-    else {
+    let Report::Steps { last: false, .. } = &report.report else {
         return None;
     };
-    let report = ReportV1 {
-        change: report.change.clone(),
-        report: Report::Steps {
-            plan: plan.clone(),
-            steps: steps.clone(),
-            last: true,
-        },
-    };
+    let mut report = report.clone();
+    if let Report::Steps { last, .. } = &mut report.report {
+        *last = true;
+    }
     let id = MessageId::of(&["last-look", cause.id.as_str()]);
     Some(cause.follow(id, Body::Report(Box::new(report))))
 }
@@ -221,16 +218,16 @@ fn check(guard: &impl LockGuard, change: &Change, clock: &Clock) -> Result<(), F
         .map_err(|error| Failure::of(ErrorClass::Retry, &error))
 }
 
-/// Sets our status on the head of the change's pull request, unless it is what stands there.
-async fn set_status(
+/// Sets our status on the head of the change's pull request, unless it is what stands there; whether it was set.
+pub(crate) async fn set_status(
     client: &impl RepositoryPort,
     change: &Change,
     state: StatusState,
     description: &str,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let stands = client.status(&change.head, status::CONTEXT).await?;
     if stands.is_some_and(|stands| stands.state == state && stands.description == description) {
-        return Ok(());
+        return Ok(false);
     }
     let status = Status {
         state,
@@ -241,7 +238,7 @@ async fn set_status(
     failpoint::reached("executor.setting_status");
     client.set_status(&change.head, &status).await?;
     failpoint::reached("executor.status_set");
-    Ok(())
+    Ok(true)
 }
 
 enum Progress {

@@ -9,9 +9,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use lockflight_fleet::{Queue, failpoint, trace};
 use lockflight_promotion::change::Repository;
-use lockflight_promotion::message::{
-    Body as Message, DeliveryV1, ENVELOPE_VERSION, Envelope, PullRequestHint,
-};
+use lockflight_promotion::message::{Body as Message, DeliveryV1, ENVELOPE_VERSION, Envelope};
 use lockflight_promotion::telemetry::{self, attribute};
 use lockflight_promotion::{InvalidId, MessageId, TraceParent};
 use lockflight_runtime::{panics, trace_context};
@@ -126,7 +124,7 @@ impl<Q> Ingress<Q> {
         span.set_attribute(attribute::EVENT, telemetry::event(&claimed.event));
         match payload::read(&claimed.event, claimed.encoding, raw) {
             Ok(meaning) => {
-                let passed_on = matches!(meaning, Meaning::Merged { .. });
+                let passed_on = matches!(meaning, Meaning::Told { .. });
                 let body_sha256 = passed_on.then(|| format!("{:x}", Sha256::digest(raw)));
                 Ok(Examined {
                     claimed,
@@ -181,10 +179,10 @@ impl<Q: Queue> Ingress<Q> {
         let answer = match meaning {
             Meaning::Ping => Answer::pong(),
             Meaning::Nothing(reason) => Answer::ignored(reason),
-            Meaning::Merged { repo, hint } => {
+            Meaning::Told { repo, delivery: told } => {
                 span.record("repo", display(&repo.name));
                 span.set_attribute(attribute::VCS_REPOSITORY_NAME, repo.name.to_string());
-                match envelope(claimed, repo, hint, body_sha256, trace) {
+                match envelope(claimed, repo, *told, body_sha256, trace) {
                     Ok(envelope) => self.publish(envelope).await,
                     Err(odd) => {
                         error!(error = %odd, "delivery {delivery} has no message id");
@@ -229,7 +227,7 @@ impl<Q: Queue> Ingress<Q> {
 fn envelope(
     claimed: Claimed,
     repo: Repository,
-    hint: PullRequestHint,
+    told: DeliveryV1,
     body_sha256: String,
     trace: TraceParent,
 ) -> Result<Envelope, InvalidId> {
@@ -246,9 +244,8 @@ fn envelope(
         traceparent: trace,
         body: Message::Delivery(DeliveryV1 {
             event: claimed.event,
-            action: Some("closed".to_owned()),
             body_sha256,
-            pull_request: Some(hint),
+            ..told
         }),
     })
 }

@@ -7,10 +7,14 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, header};
 use lockflight_promotion::change::Repository;
-use lockflight_promotion::message::PullRequestHint;
-use lockflight_promotion::{DeliveryId, InstallationId, PrNumber, RepoId, RepoName};
+use lockflight_promotion::message::{DeliveryV1, PullRequestHint, Sender};
+use lockflight_promotion::plan::BRANCHES;
+use lockflight_promotion::{CommitOid, DeliveryId, InstallationId, Login, PrNumber, RepoId, RepoName};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+/// The label that asks for a plan, as Telefonistka names it.
+const SHOW_PLAN: &str = "show-plan";
 
 /// How the body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +58,11 @@ pub(crate) enum Meaning {
     Ping,
     /// Nothing, and why.
     Nothing(&'static str),
-    /// A pull request was merged.
-    Merged { repo: Repository, hint: PullRequestHint },
+    /// Something that a planner is to look at. The event and the hash of the body are yet to be filled in.
+    Told {
+        repo: Repository,
+        delivery: Box<DeliveryV1>,
+    },
 }
 
 impl Claimed {
@@ -104,6 +111,7 @@ pub(crate) fn read(event: &str, encoding: Encoding, raw: &[u8]) -> Result<Meanin
     match event {
         "ping" => shape::<Ping>(&json).map(|_| Meaning::Ping),
         "pull_request" => shape::<PullRequestEvent<'_>>(&json)?.meaning(),
+        "issue_comment" => shape::<CommentEvent<'_>>(&json)?.meaning(),
         _ => proven(&json).map(|()| Meaning::Nothing("nothing is done about this event")),
     }
 }
@@ -150,16 +158,92 @@ struct PullRequestEvent<'j> {
     #[serde(borrow)]
     action: Cow<'j, str>,
     number: u64,
-    pull_request: PullRequest,
+    #[serde(borrow)]
+    pull_request: PullRequest<'j>,
+    label: Option<Label>,
     #[serde(borrow)]
     repository: RepositoryOf<'j>,
     installation: Option<Installation>,
+    sender: Option<Account>,
 }
 
 #[derive(Deserialize)]
-struct PullRequest {
+struct PullRequest<'j> {
     number: u64,
     merged: Option<bool>,
+    #[serde(borrow)]
+    head: Option<Head<'j>>,
+}
+
+#[derive(Deserialize)]
+struct Head<'j> {
+    #[serde(borrow)]
+    sha: Option<Cow<'j, str>>,
+    #[serde(borrow, rename = "ref")]
+    branch: Option<Cow<'j, str>>,
+}
+
+impl PullRequest<'_> {
+    /// Whether it may be a promotion, by the name of its branch.
+    fn may_promote(&self) -> bool {
+        let branch = self.head.as_ref().and_then(|head| head.branch.as_deref());
+        branch.is_some_and(|branch| branch.starts_with(BRANCHES))
+    }
+}
+
+#[derive(Deserialize)]
+struct Label {
+    name: String,
+}
+
+/// <https://docs.github.com/en/webhooks/webhook-events-and-payloads#issue_comment>.
+#[derive(Deserialize)]
+struct CommentEvent<'j> {
+    #[serde(borrow)]
+    action: Cow<'j, str>,
+    issue: Issue,
+    comment: Comment,
+    #[serde(borrow)]
+    repository: RepositoryOf<'j>,
+    installation: Option<Installation>,
+    sender: Option<Account>,
+}
+
+/// An issue or, where it has a `pull_request`, a pull request.
+#[derive(Deserialize)]
+struct Issue {
+    number: u64,
+    pull_request: Option<Merged>,
+}
+
+#[derive(Deserialize)]
+struct Merged {
+    merged_at: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Comment {
+    id: u64,
+    body: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    id: u64,
+    login: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+impl Account {
+    fn is_bot(&self) -> bool {
+        self.kind.as_deref() == Some("Bot")
+    }
+
+    fn sender(self) -> Option<Sender> {
+        let login = Login::parse(self.login).ok()?;
+        Some(Sender { id: self.id, login })
+    }
 }
 
 #[derive(Deserialize)]
@@ -174,27 +258,73 @@ struct Installation {
     id: u64,
 }
 
+impl RepositoryOf<'_> {
+    fn repository(&self, installation: Option<Installation>) -> Result<Repository, Unreadable> {
+        Ok(Repository {
+            id: RepoId::new(self.id),
+            name: RepoName::parse(&self.full_name).map_err(|_odd| Unreadable::Content)?,
+            installation: installation.map(|installation| InstallationId::new(installation.id)),
+        })
+    }
+}
+
 impl PullRequestEvent<'_> {
     fn meaning(self) -> Result<Meaning, Unreadable> {
-        let name = RepoName::parse(&self.repository.full_name).map_err(|_odd| Unreadable::Content)?;
+        let repo = self.repository.repository(self.installation)?;
         if self.number != self.pull_request.number {
             return Err(Unreadable::Content);
         }
-        if self.action != "closed" || self.pull_request.merged != Some(true) {
-            return Ok(Meaning::Nothing("only a merged pull request sets something off"));
+        let (number, merged) = (PrNumber::new(self.number), self.pull_request.merged == Some(true));
+        let delivery = match (self.action.as_ref(), self.label) {
+            ("closed", _) if merged => DeliveryV1::merged(number, String::new()),
+            // A promotion that people closed ends the wait of the change that it is of.
+            ("closed", _) if self.pull_request.may_promote() => DeliveryV1 {
+                pull_request: Some(PullRequestHint { number, merged }),
+                ..DeliveryV1::merged(number, String::new())
+            },
+            ("labeled", Some(label)) if label.name == SHOW_PLAN => DeliveryV1 {
+                action: Some("labeled".to_owned()),
+                pull_request: Some(PullRequestHint { number, merged }),
+                label: Some(label.name),
+                sender: self.sender.and_then(Account::sender),
+                head: self
+                    .pull_request
+                    .head
+                    .and_then(|head| CommitOid::parse(head.sha?).ok()),
+                ..DeliveryV1::merged(number, String::new())
+            },
+            _ => return Ok(Meaning::Nothing("only a merged pull request sets something off")),
+        };
+        let delivery = Box::new(delivery);
+        Ok(Meaning::Told { repo, delivery })
+    }
+}
+
+impl CommentEvent<'_> {
+    /// A comment that can't be a command is not passed on. What it says is read again by whoever acts on it.
+    fn meaning(self) -> Result<Meaning, Unreadable> {
+        let repo = self.repository.repository(self.installation)?;
+        let Some(pull_request) = self.issue.pull_request else {
+            return Ok(Meaning::Nothing("it is about an issue"));
+        };
+        let is_command = self
+            .comment
+            .body
+            .is_some_and(|body| body.trim_start().starts_with('/'));
+        if self.action != "created" || !is_command || self.sender.as_ref().is_some_and(Account::is_bot) {
+            return Ok(Meaning::Nothing(
+                "only a new comment of a person that begins with / is looked at",
+            ));
         }
-        Ok(Meaning::Merged {
-            repo: Repository {
-                id: RepoId::new(self.repository.id),
-                name,
-                installation: self
-                    .installation
-                    .map(|installation| InstallationId::new(installation.id)),
-            },
-            hint: PullRequestHint {
-                number: PrNumber::new(self.number),
-                merged: true,
-            },
-        })
+        let number = PrNumber::new(self.issue.number);
+        let merged = pull_request.merged_at.is_some();
+        let delivery = Box::new(DeliveryV1 {
+            action: Some("created".to_owned()),
+            pull_request: Some(PullRequestHint { number, merged }),
+            comment: Some(self.comment.id),
+            sender: self.sender.and_then(Account::sender),
+            ..DeliveryV1::merged(number, String::new())
+        });
+        Ok(Meaning::Told { repo, delivery })
     }
 }

@@ -1,5 +1,8 @@
 //! The command line.
 
+pub(crate) mod bump;
+pub(crate) mod drift;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -45,8 +48,16 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Tells which promotion pull requests a change would lead to. Offline; writes nothing.
     Plan(PlanArgs),
+    /// Tells which targets differ from what their sources would make of them. Offline; writes nothing.
+    Drift(drift::DriftArgs),
+    /// Opens a pull request that brings a new version into a file of a repository, or updates it. As Telefonistka's `bump-*` commands.
+    Bump(bump::BumpArgs),
     /// Checks policy files. Offline; exit code 4 when one is not valid.
     Validate(ValidateArgs),
+    /// Writes a `lockflight.yaml` by looking at a repository, or from its `telefonistka.yaml`. Offline.
+    Init(InitArgs),
+    /// Prints the JSON Schema of `lockflight.yaml`, with which editors complete and check it.
+    Schema(SchemaArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// The shell.
@@ -202,6 +213,36 @@ pub(crate) struct ValidateArgs {
     /// How to print what is wrong.
     #[arg(short, long, value_enum, default_value_t = ReportFormat::Human)]
     pub(crate) output: ReportFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The repository: a work tree.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+
+    /// Rewrite this policy of Telefonistka's, and those of components below it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+
+    /// Overwrite what is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Print the policy in place of writing it.
+    #[arg(long)]
+    pub(crate) stdout: bool,
+
+    /// Where editors find the schema: an address, or a path relative to the file.
+    #[arg(long, value_name = "WHERE", default_value = "lockflight.schema.json")]
+    pub(crate) schema: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// The schema of a component's file, in place of the repository's.
+    #[arg(long)]
+    pub(crate) component: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

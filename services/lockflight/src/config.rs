@@ -11,6 +11,7 @@ use lockflight_fleet::{Schedule, Seat};
 use lockflight_forge::{Auth, ForgeConfig, Permissions};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::{IngressConfig, WebhookConfig};
+use lockflight_outbound::{Cidr, HostPattern, OutboundConfig};
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_runtime::Secret;
 use lockflight_runtime::config::{FilePath, duration};
@@ -42,6 +43,8 @@ pub(crate) struct RolesToml {
     locks: LocksConfig,
     #[serde(default)]
     workers: WorkersSection,
+    #[serde(default)]
+    outbound: OutboundSection,
 }
 
 /// `[github]`: which forge, and as whom.
@@ -151,6 +154,23 @@ struct WorkersSection {
     batch: usize,
 }
 
+/// `[outbound]`: what a policy may have called, which those who run Lockflight do not write themselves.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct OutboundSection {
+    /// Hosts, as `hooks.example.com`, `*.example.com` or `http://prometheus:9090`; none: nothing is called.
+    allowed_hosts: Vec<HostPattern>,
+    /// Ranges of private addresses that those hosts may have.
+    allow_private: Vec<Cidr>,
+    /// How long one call may take.
+    #[serde(with = "duration")]
+    deadline: Duration,
+    /// The longest answer.
+    max_response_bytes: usize,
+    /// Certificates in PEM that are trusted beside those of the system.
+    ca_file: Option<FilePath>,
+}
+
 fn default_api_url() -> String {
     "https://api.github.com".to_owned()
 }
@@ -222,6 +242,39 @@ impl Default for WorkersSection {
     }
 }
 
+impl Default for OutboundSection {
+    fn default() -> Self {
+        let usual = OutboundConfig::default();
+        Self {
+            allowed_hosts: usual.allowed_hosts,
+            allow_private: usual.allow_private,
+            deadline: usual.deadline,
+            max_response_bytes: usual.max_response_bytes,
+            ca_file: None,
+        }
+    }
+}
+
+impl OutboundSection {
+    /// All of it, with the certificates read.
+    fn load(&self) -> anyhow::Result<OutboundConfig> {
+        let more_roots = match &self.ca_file {
+            Some(file) => std::fs::read(file).with_context(|| {
+                let path = file.as_path().display();
+                format!("[outbound] ca_file: {path} can't be read")
+            })?,
+            None => Vec::new(),
+        };
+        Ok(OutboundConfig {
+            allowed_hosts: self.allowed_hosts.clone(),
+            allow_private: self.allow_private.clone(),
+            deadline: self.deadline,
+            max_response_bytes: self.max_response_bytes,
+            more_roots,
+        })
+    }
+}
+
 impl RolesToml {
     /// What these roles need, with all secrets read.
     pub(crate) fn roles(self, which: RoleSet) -> anyhow::Result<RolesConfig> {
@@ -270,6 +323,18 @@ impl RolesToml {
         self.github
             .is_some()
             .then(|| self.workers_of(RoleSet::ALL, ingress.as_ref()))
+    }
+
+    /// The forge and the identity alone, for commands that need nothing else.
+    pub(crate) fn forge(&self) -> anyhow::Result<ForgeConfig> {
+        let Some(github) = &self.github else {
+            bail!("[github] is missing: token_file, or app_id with app_private_key_file");
+        };
+        let (token, key) = (github.token.as_ref(), github.app_private_key.as_ref());
+        Ok(ForgeConfig::new(
+            &github.api_url,
+            auth("github", token, github.app_id, key)?,
+        ))
     }
 
     /// Where `doctor` asks about policies.
@@ -411,6 +476,7 @@ impl RolesToml {
             executors: which.executor.then_some(self.workers.executors),
             batch: self.workers.batch,
             sweep: is_app.then_some(github.sweep_every),
+            outbound: self.outbound.load()?,
         })
     }
 }

@@ -22,8 +22,12 @@ fn main() -> ExitCode {
     lockflight_forge::init_tls();
     let ended = match cli.command {
         Command::Completions { shell } => cmd::completions::run(shell),
+        Command::Bump(args) => cmd::bump::run(&args, log),
+        Command::Drift(args) => cmd::drift::run(&args),
         Command::Plan(args) => cmd::plan::run(&args),
         Command::Validate(args) => cmd::validate::run(&args),
+        Command::Init(args) => cmd::init::run(&args),
+        Command::Schema(args) => cmd::schema::run(&args),
         Command::Sandbox(args) => cmd::sandbox::run(&args, log),
         Command::Serve(args) => cmd::serve::run(&args, RoleSet::ALL, log),
         Command::Ingress(args) => cmd::serve::run(&args, RoleSet::INGRESS, log),

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use lockflight_git::{CommitSpec, Committed, Identity, LocalRepository};
+use lockflight_git::{CommitSpec, Committed, Identity, LocalError, LocalRepository};
 use lockflight_promotion::change::{Change, Lineage, Repository};
-use lockflight_promotion::plan::{Entry, Facts, Plan, Step, reads};
+use lockflight_promotion::plan::{Content, Entry, Facts, Found, Plan, Reads, ReadsAt, Step, reads};
 use lockflight_promotion::policy::{
-    ComponentPolicy, MAX_BYTES, Policy, PolicyErrors, TELEFONISTKA_FILE, decode,
+    ComponentPolicy, MAX_BYTES, NATIVE_FILE, Policy, PolicyErrors, TELEFONISTKA_FILE, decode,
 };
 use lockflight_promotion::{
-    BranchName, CommitOid, Login, PathInRepo, PrNumber, RepoId, RepoName, plan, text,
+    Base, BranchName, CommitOid, Login, PathInRepo, PrNumber, RepoId, RepoName, plan, text, values,
 };
 
 /// A policy that can't be used, or anything else that went wrong.
@@ -46,12 +46,17 @@ impl<'r> Offline<'r> {
         }
     }
 
-    /// The policy at the head; none if there is no file.
+    /// The policy at the head; none if there is no file. Lockflight's own goes before Telefonistka's.
     pub(crate) fn policy(&self) -> Result<Option<Policy>, OfflineError> {
-        let file = PathInRepo::parse(TELEFONISTKA_FILE).context("the policy file's name")?;
-        self.text(&self.head, &file)?
-            .map(|text| Policy::compile(TELEFONISTKA_FILE, &text).map_err(OfflineError::Policy))
-            .transpose()
+        for name in [NATIVE_FILE, TELEFONISTKA_FILE] {
+            let file = PathInRepo::parse(name).context("the policy file's name")?;
+            if let Some(text) = self.text(&self.head, &file)? {
+                return Policy::compile(name, &text)
+                    .map(Some)
+                    .map_err(OfflineError::Policy);
+            }
+        }
+        Ok(None)
     }
 
     /// What a merge of the difference between base and head would lead to.
@@ -65,31 +70,84 @@ impl<'r> Offline<'r> {
 
     /// What a merge that touched these paths would lead to.
     pub(crate) fn plan_paths(&self, policy: &Policy, changed: Vec<String>) -> Result<Plan, OfflineError> {
+        let facts = self.facts(policy, changed)?;
+        Ok(plan(policy, &facts).context("the plan can't be made")?)
+    }
+
+    /// All that is true of a merge that touched these paths.
+    pub(crate) fn facts(&self, policy: &Policy, changed: Vec<String>) -> Result<Facts, OfflineError> {
         let change = self.change()?;
-        let wanted = reads(policy, &change, &changed);
-        let paths: Vec<PathInRepo> = wanted.entries.into_iter().collect();
-        let entries = self
-            .repo
-            .entries(&self.head, &paths)
-            .context("the trees can't be read")?;
+        let Reads {
+            at: wanted,
+            component_policies: components,
+        } = reads(policy, &change, &changed);
+        let mut at = BTreeMap::new();
+        for (base, wanted) in wanted {
+            let found = match self.commit_of(&base)? {
+                Ok(commit) => Found::Content(self.content(&base, &commit, wanted)?),
+                Err(reason) => Found::Unreachable(reason),
+            };
+            at.insert(base, found);
+        }
+        let is_absent = |component: &PathInRepo| match at.get(&Base::default()) {
+            Some(Found::Content(own)) => own.entries.get(component) == Some(&Entry::Absent),
+            Some(Found::Unreachable(_)) | None => false,
+        };
         let mut component_policies = BTreeMap::new();
-        for component in wanted.component_policies {
-            let removed = entries.get(&component) == Some(&Entry::Absent);
-            let at = if removed { &self.base } else { &self.head };
-            let file = PathInRepo::parse(format!("{component}/{TELEFONISTKA_FILE}"))
+        for component in components {
+            let commit = if is_absent(&component) {
+                &self.base
+            } else {
+                &self.head
+            };
+            let file = PathInRepo::parse(format!("{component}/{}", policy.component_file()))
                 .context("the component's policy file")?;
-            if let Some(text) = self.text(at, &file)? {
+            if let Some(text) = self.text(commit, &file)? {
                 let policy = ComponentPolicy::compile(file.as_str(), &text).map_err(OfflineError::Policy)?;
                 component_policies.insert(component, policy);
             }
         }
-        let facts = Facts {
+        Ok(Facts {
             change,
             changed,
-            entries,
+            at,
             component_policies,
+        })
+    }
+
+    /// The commit that a base is at on this machine, or why it can't be looked at.
+    fn commit_of(&self, base: &Base) -> anyhow::Result<Result<CommitOid, String>> {
+        if base.repo.is_some() {
+            return Ok(Err(
+                "it is another repository, which is not looked at offline".to_owned()
+            ));
+        }
+        let Some(branch) = &base.branch else {
+            return Ok(Ok(self.head.clone()));
         };
-        Ok(plan(policy, &facts).context("the plan can't be made")?)
+        for place in ["refs/heads", "refs/remotes/origin"] {
+            match self.repo.resolve(&format!("{place}/{branch}")) {
+                Err(LocalError::NoSuchRevision { .. }) => {}
+                found => return Ok(Ok(found?)),
+            }
+        }
+        Ok(Err("there is no such branch in this repository".to_owned()))
+    }
+
+    fn content(&self, base: &Base, commit: &CommitOid, wanted: ReadsAt) -> anyhow::Result<Content> {
+        let paths = |paths: BTreeSet<PathInRepo>| paths.into_iter().collect::<Vec<_>>();
+        let (entries, listings, files) = (paths(wanted.entries), paths(wanted.listings), paths(wanted.files));
+        let unreadable = "the trees can't be read";
+        Ok(Content {
+            repo: None,
+            branch: base.branch.clone(),
+            entries: self.repo.entries(commit, &entries).context(unreadable)?,
+            listings: self.repo.listings(commit, &listings).context(unreadable)?,
+            files: self
+                .repo
+                .files(commit, &files, values::MAX_BYTES as u64)
+                .context(unreadable)?,
+        })
     }
 
     /// The component that a file would belong to, at its source; none if it belongs to none.
@@ -102,6 +160,7 @@ impl<'r> Offline<'r> {
     pub(crate) fn targets_of(&self, policy: &Policy, file: &str) -> anyhow::Result<Vec<PathInRepo>> {
         let reads = reads(policy, &self.change()?, &[file.to_owned()]);
         Ok(reads
+            .own()
             .entries
             .into_iter()
             .filter(|path| !reads.component_policies.contains(path))
@@ -131,11 +190,11 @@ impl<'r> Offline<'r> {
         self.repo.inspect(&self.head, &travelling)?;
         let change = self.change()?;
         let committed = self.repo.preview(&CommitSpec {
-            parent: self.head.clone(),
+            parent: self.parent_of(step)?,
             edits: step
                 .sync
                 .iter()
-                .map(|sync| (sync.to.clone(), sync.tree.clone()))
+                .map(|sync| (sync.to.clone(), sync.edit()))
                 .collect(),
             message: text::commit::message(&change, step),
             author: Identity {
@@ -145,6 +204,19 @@ impl<'r> Offline<'r> {
             when: change.committed_at,
         })?;
         Ok(committed)
+    }
+
+    /// The commit that a step would start from.
+    pub(crate) fn parent_of(&self, step: &Step) -> anyhow::Result<CommitOid> {
+        if step.repo.is_some() {
+            anyhow::bail!("it is in another repository, which is not looked at offline");
+        }
+        let base = Base {
+            repo: None,
+            branch: step.base.clone(),
+        };
+        self.commit_of(&base)?
+            .map_err(|reason| anyhow::anyhow!("{base}: {reason}"))
     }
 
     /// The change as it would be, were the head its merge commit. There is no pull request, so it has the number 0.
@@ -160,6 +232,7 @@ impl<'r> Offline<'r> {
                 installation: None,
             },
             branch: BranchName::parse("main")?,
+            default_branch: None,
             number: PrNumber::new(0),
             title: String::new(),
             author: Login::parse("nobody")?,

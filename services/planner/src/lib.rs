@@ -4,6 +4,7 @@
 //! pinned at the merge commit. The planner only reads; what is to be done or said goes to the executor as messages, published in
 //! the same moment as the delivery is settled. Planning a delivery again therefore yields the same messages, and is harmless.
 
+mod command;
 mod facts;
 mod reply;
 mod sweep;
@@ -17,7 +18,10 @@ use lockflight_forge::Forge;
 use lockflight_forge::port::ForgePort;
 use lockflight_git::Mirrors;
 use lockflight_git::port::MirrorsPort;
+use lockflight_promotion::change::Repository;
 use lockflight_promotion::message::{Body, DeliveryV1, Envelope, Outcome, Phase};
+use lockflight_promotion::plan::{Facts, Plan};
+use lockflight_promotion::policy::Policy;
 use lockflight_promotion::telemetry::attribute;
 use lockflight_promotion::text::Links;
 use lockflight_promotion::text::marker::MarkerKey;
@@ -47,15 +51,61 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
         }
     }
 
-    async fn plan(&self, envelope: &Envelope, number: PrNumber) -> Result<Vec<Envelope>, Failure> {
-        let reading = facts::read(
-            &self.forge,
-            &self.mirrors,
-            &self.marker_keys,
-            &envelope.repo,
-            number,
-        )
-        .await?;
+    /// What follows from the end of pull request `number`: it may be a change to promote, and a step that the promotion of another change
+    /// has waited for.
+    async fn ended(&self, envelope: &Envelope, number: PrNumber) -> Result<Vec<Envelope>, Failure> {
+        let (reading, source) = self.read(&envelope.repo, number).await?;
+        // Where no flow of the policy has a second wave, no change of the same repository waits for the end of a pull request.
+        let has_waves = match &reading {
+            Reading::Facts { policy, .. } => policy.has_waves(),
+            Reading::Nothing { .. } | Reading::BrokenPolicy { .. } | Reading::Unreadable { .. } => true,
+        };
+        let mut follow = self.plan(envelope, number, reading)?;
+        if let Some(source) = source.filter(|source| has_waves || source.repo.id != envelope.repo.id) {
+            match self.look_again(envelope, &source).await {
+                Ok(look) => follow.extend(look),
+                Err(failure) if matches!(failure.class, ErrorClass::Retry | ErrorClass::RetryAfter(_)) => {
+                    return Err(failure);
+                }
+                // What follows here does not depend on it, and its own message still waits there.
+                Err(failure) => tracing::warn!(
+                    pr.number = %source.number,
+                    "the change {}#{} can't be looked at: {}", source.repo.name, source.number, failure.reason,
+                ),
+            }
+        }
+        failpoint::reached("planner.planned");
+        Ok(follow)
+    }
+
+    /// Another look at the change that a promotion came from.
+    async fn look_again(
+        &self,
+        envelope: &Envelope,
+        source: &facts::Source,
+    ) -> Result<Option<Envelope>, Failure> {
+        let (reading, _) = self.read(&source.repo, source.number).await?;
+        let Reading::Facts { policy, facts, .. } = reading else {
+            return Ok(None);
+        };
+        let plan = decide(&policy, &facts)?;
+        Ok(reply::another_look(envelope, &facts.change, plan))
+    }
+
+    async fn read(
+        &self,
+        repo: &Repository,
+        number: PrNumber,
+    ) -> Result<(Reading, Option<facts::Source>), Failure> {
+        facts::read(&self.forge, &self.mirrors, &self.marker_keys, repo, number).await
+    }
+
+    fn plan(
+        &self,
+        envelope: &Envelope,
+        number: PrNumber,
+        reading: Reading,
+    ) -> Result<Vec<Envelope>, Failure> {
         let (policy, facts, mut phases) = match reading {
             Reading::Nothing { reason } => {
                 return Ok(vec![reply::outcome(envelope, Outcome::Ignored { reason })]);
@@ -76,16 +126,7 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             } => (policy, facts, phases),
         };
         let started = Instant::now();
-        let span = tracing::info_span!(
-            "plan",
-            { attribute::PLAN_ID } = Empty,
-            { attribute::PLAN_STEPS } = Empty
-        );
-        let plan = span
-            .in_scope(|| lockflight_promotion::plan(&policy, &facts))
-            .map_err(|error| Failure::of(ErrorClass::Bug, &error))?;
-        span.record(attribute::PLAN_ID, plan.id.as_str());
-        span.record(attribute::PLAN_STEPS, plan.steps.len());
+        let plan = decide(&policy, &facts)?;
         phases.push(Phase {
             name: "plan".to_owned(),
             ms: reply::millis(started),
@@ -102,9 +143,23 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
         };
         let mut follow = vec![reply::outcome(envelope, planned)];
         follow.extend(reply::messages(envelope, &facts.change, plan));
-        failpoint::reached("planner.planned");
         Ok(follow)
     }
+}
+
+/// Makes the plan.
+fn decide(policy: &Policy, facts: &Facts) -> Result<Plan, Failure> {
+    let span = tracing::info_span!(
+        "plan",
+        { attribute::PLAN_ID } = Empty,
+        { attribute::PLAN_STEPS } = Empty
+    );
+    let plan = span
+        .in_scope(|| lockflight_promotion::plan(policy, facts))
+        .map_err(|error| Failure::of(error.class(), &error))?;
+    span.record(attribute::PLAN_ID, plan.id.as_str());
+    span.record(attribute::PLAN_STEPS, plan.steps.len());
+    Ok(plan)
 }
 
 impl<F: ForgePort, G: MirrorsPort> Handler for Planner<F, G> {
@@ -121,8 +176,11 @@ impl<F: ForgePort, G: MirrorsPort> Handler for Planner<F, G> {
                 "a planner was handed a message that is no delivery",
             ));
         };
-        match merged_pull_request(delivery) {
-            Some(number) => Ok(Done::Ack(self.plan(envelope, number).await?)),
+        if let Some(follow) = self.asked(envelope, delivery).await? {
+            return Ok(Done::Ack(follow));
+        }
+        match ended_pull_request(delivery) {
+            Some(number) => Ok(Done::Ack(self.ended(envelope, number).await?)),
             None => {
                 let reason = "only merged pull requests are promoted".to_owned();
                 Ok(Done::Ack(vec![reply::outcome(
@@ -134,7 +192,10 @@ impl<F: ForgePort, G: MirrorsPort> Handler for Planner<F, G> {
     }
 }
 
-fn merged_pull_request(delivery: &DeliveryV1) -> Option<PrNumber> {
+/// The pull request that a delivery tells the end of. One that was closed without a merge promotes nothing, but may be what a promotion
+/// waits for.
+fn ended_pull_request(delivery: &DeliveryV1) -> Option<PrNumber> {
     let hint = delivery.pull_request.as_ref()?;
-    (delivery.event == "pull_request" && hint.merged).then_some(hint.number)
+    let ended = hint.merged || delivery.action.as_deref() == Some("closed");
+    (delivery.event == "pull_request" && ended).then_some(hint.number)
 }

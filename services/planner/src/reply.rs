@@ -31,42 +31,46 @@ pub(crate) fn messages(cause: &Envelope, change: &Change, plan: Plan) -> Vec<Env
             },
         )];
     }
+    if !plan.flows.is_empty() {
+        // Whoever looks how far the steps are also sends them, each when its wave begins.
+        return vec![report(cause, change, steps(plan, false))];
+    }
     let mut messages: Vec<Envelope> = plan
         .steps
         .iter()
         .map(|step| {
             let (plan, approve) = (plan.id.clone(), plan.approve);
-            promote(
+            PromoteV1::message(
                 cause,
                 PromoteV1 {
                     change: change.clone(),
                     plan,
                     step: step.clone(),
                     approve,
+                    attended: false,
                 },
             )
         })
         .collect();
-    messages.push(report(
-        cause,
-        change,
-        Report::Steps {
-            plan: plan.id,
-            steps: plan.steps,
-            last: false,
-        },
-    ));
+    messages.push(report(cause, change, steps(plan, false)));
     messages
 }
 
-/// A step for the executor.
-fn promote(cause: &Envelope, promote: PromoteV1) -> Envelope {
-    let id = MessageId::of(&[
-        "promote",
-        &promote.change.repo.id.to_string(),
-        promote.step.id.as_str(),
-    ]);
-    cause.follow(id, Body::Promote(Box::new(promote)))
+/// Another look at how far the steps of a plan are, where something may have to follow from that.
+pub(crate) fn another_look(cause: &Envelope, change: &Change, plan: Plan) -> Option<Envelope> {
+    let waits = !plan.dry_run && !plan.steps.is_empty() && !plan.flows.is_empty();
+    waits.then(|| report(cause, change, steps(plan, true)))
+}
+
+fn steps(plan: Plan, once: bool) -> Report {
+    Report::Steps {
+        flows: plan.flows,
+        plan: plan.id,
+        steps: plan.steps,
+        approve: plan.approve,
+        once,
+        last: false,
+    }
 }
 
 /// Something to say about a change.
@@ -78,13 +82,15 @@ pub(crate) fn report(cause: &Envelope, change: &Change, report: Report) -> Envel
         format!("{report:?}"),
     );
     let id = MessageId::of(&["report", &repo, &number, change.merged_as.as_str(), &said]);
-    cause.follow(
-        id,
-        Body::Report(Box::new(ReportV1 {
-            change: change.clone(),
-            report,
-        })),
-    )
+    let report = Body::Report(Box::new(ReportV1 {
+        change: change.clone(),
+        report,
+    }));
+    // What set it off may be of another repository.
+    Envelope {
+        repo: change.repo.clone(),
+        ..cause.follow(id, report)
+    }
 }
 
 /// Something for the journal.

@@ -36,9 +36,9 @@ pub use crate::forge::Forge;
 pub use crate::git::GitError;
 pub use crate::identities::App;
 pub use crate::model::{
-    Access, CheckRun, Comment, Label, Level, MergeMethod, Permissions, Protection, PullRequest,
-    PullRequestEnd, PullRequestState, RepositorySettings, Review, ReviewState, Status, User, UserKind,
-    promotion_permissions,
+    Access, CheckAnnotation, CheckRun, Comment, Label, Level, MergeMethod, Permissions, Protection,
+    PullRequest, PullRequestEnd, PullRequestState, Reaction, RepositorySettings, Review, ReviewState, Status,
+    Team, User, UserKind, promotion_permissions,
 };
 pub use crate::options::{AppOptions, ForgeOptions, Limits};
 pub use crate::usage::{GitUsage, RecordedRequest, RepositoryUsage, RouteUsage, Usage};

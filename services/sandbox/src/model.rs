@@ -43,8 +43,33 @@ pub enum Access {
     Read,
     /// May push, merge, label.
     Write,
+    /// May also change some settings.
+    Maintain,
     /// May also change hooks and protection.
     Admin,
+}
+
+impl Access {
+    /// Returns the role's name in GitHub's API.
+    #[must_use]
+    pub const fn role(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Maintain => "maintain",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Returns the word of the four that GitHub's older field knows.
+    #[must_use]
+    pub const fn permission(self) -> &'static str {
+        match self {
+            Self::Maintain => "write",
+            other => other.role(),
+        }
+    }
 }
 
 /// A label of a repository.
@@ -115,10 +140,25 @@ pub struct Comment {
     pub body: String,
     /// Why it was minimized (`outdated`, `resolved`, ...), where it was.
     pub minimized: Option<String>,
+    /// The reactions to it, oldest first.
+    pub reactions: Vec<Reaction>,
     /// When it was written.
     pub created_at: Timestamp,
     /// When it was last edited.
     pub updated_at: Timestamp,
+}
+
+/// A reaction to a comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaction {
+    /// The numeric id.
+    pub id: u64,
+    /// Who reacted.
+    pub author: String,
+    /// One of GitHub's eight words, such as `eyes`.
+    pub content: String,
+    /// When.
+    pub created_at: Timestamp,
 }
 
 /// What a review says.
@@ -261,12 +301,42 @@ pub struct CheckRun {
     pub summary: Option<String>,
     /// The details of its output, in Markdown.
     pub text: Option<String>,
+    /// Remarks on lines of files, in the order they came.
+    pub annotations: Vec<CheckAnnotation>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
     pub completed_at: Option<Timestamp>,
     /// The App that made it.
     pub(crate) app: Option<u64>,
+}
+
+/// A remark of a check run on lines of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckAnnotation {
+    /// The path of the file.
+    pub path: String,
+    /// The first line, from 1.
+    pub start_line: u32,
+    /// The last line.
+    pub end_line: u32,
+    /// `notice`, `warning` or `failure`.
+    pub level: String,
+    /// The headline.
+    pub title: Option<String>,
+    /// The remark.
+    pub message: String,
+}
+
+/// A team of an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Team {
+    /// The numeric id.
+    pub id: u64,
+    /// Its name in URLs and after `@org/`.
+    pub slug: String,
+    /// Logins of its members, in the order they came.
+    pub members: Vec<String>,
 }
 
 /// What has to hold before a pull request can be merged into a branch.
@@ -317,7 +387,8 @@ pub enum Level {
 /// Permissions of an App or a token, by GitHub's names (`contents`, `pull_requests`, ...).
 pub type Permissions = BTreeMap<String, Level>;
 
-/// Returns what a promotion bot asks for: contents, issues, pull requests, statuses and checks with write.
+/// Returns what a promotion bot asks for: contents, issues, pull requests, statuses and checks
+/// with write, and the members of teams.
 #[must_use]
 pub fn promotion_permissions() -> Permissions {
     let mut permissions: Permissions = [
@@ -331,6 +402,7 @@ pub fn promotion_permissions() -> Permissions {
     .into_iter()
     .map(|name| (name.to_owned(), Level::Write))
     .collect();
+    permissions.insert("members".into(), Level::Read);
     permissions.insert("metadata".into(), Level::Read);
     permissions
 }

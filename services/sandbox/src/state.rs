@@ -11,7 +11,8 @@ use crate::auth::AppKey;
 use crate::clock::Timestamp;
 use crate::error::ForgeError;
 use crate::model::{
-    Access, CheckRun, Label, Permissions, Protection, PullRequest, RepositorySettings, Status, User, UserKind,
+    Access, CheckRun, Label, Permissions, Protection, PullRequest, RepositorySettings, Status, Team, User,
+    UserKind,
 };
 use crate::webhook::{Delivery, Hook};
 
@@ -147,6 +148,8 @@ pub(crate) struct State {
     pub(crate) installations: BTreeMap<u64, Installation>,
     /// By `owner/name` in lower case.
     pub(crate) repositories: BTreeMap<String, Repository>,
+    /// By organization and slug, both in lower case.
+    pub(crate) teams: BTreeMap<(String, String), Team>,
     pub(crate) hooks: BTreeMap<u64, Hook>,
     /// Oldest first.
     pub(crate) deliveries: VecDeque<Delivery>,

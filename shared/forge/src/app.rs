@@ -25,6 +25,7 @@ use crate::ForgeError;
 use crate::answer::Answer;
 use crate::config::Permissions;
 use crate::limit::{Gate, text};
+use crate::purpose::Purpose;
 use crate::route::{APP_TOKEN, REPO_INSTALLATION};
 use crate::session::{Bearer, Credential, Session};
 use crate::time;
@@ -32,6 +33,8 @@ use crate::wire::{Wire, lock};
 
 /// A token is renewed this long before it expires, so that a push that begins with it also ends with it.
 const SPARE: Duration = Duration::from_secs(600);
+/// How long a permission that an installation does not grant is not asked for again.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
 
 /// A GitHub App.
 pub(crate) struct App {
@@ -41,7 +44,7 @@ pub(crate) struct App {
     gate: Arc<Gate>,
     /// GitHub limits each installation by itself.
     gates: Mutex<HashMap<InstallationId, Arc<Gate>>>,
-    slots: Mutex<HashMap<RepoId, Arc<Slot>>>,
+    slots: Mutex<HashMap<(RepoId, Purpose), Arc<Slot>>>,
     serial: AtomicU64,
 }
 
@@ -53,9 +56,16 @@ impl fmt::Debug for App {
     }
 }
 
-/// The token of one repository. The lock is held while one is made: that is the single flight.
+/// The token of one repository for one purpose. The lock is held while one is made: that is the single flight.
 #[derive(Debug, Default)]
-struct Slot(tokio::sync::Mutex<Option<Token>>);
+struct Slot(tokio::sync::Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    token: Option<Token>,
+    /// Until when it is not asked for again, since the installation does not grant it, and what GitHub said.
+    refused: Option<(Instant, String)>,
+}
 
 #[derive(Clone, Debug)]
 struct Token {
@@ -102,8 +112,13 @@ impl App {
         })
     }
 
-    fn slot(&self, repo: RepoId) -> Arc<Slot> {
-        Arc::clone(lock(&self.slots).entry(repo).or_default())
+    fn slot(&self, repo: RepoId, purpose: Purpose) -> Arc<Slot> {
+        Arc::clone(lock(&self.slots).entry((repo, purpose)).or_default())
+    }
+
+    /// Its numeric id.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
     }
 
     fn gate(&self, installation: InstallationId) -> Arc<Gate> {
@@ -131,6 +146,7 @@ pub(crate) struct Grant {
     app: Arc<App>,
     wire: Arc<Wire>,
     asked: Repository,
+    purpose: Purpose,
     slot: Arc<Slot>,
 }
 
@@ -160,18 +176,35 @@ struct MintedFor {
 }
 
 #[derive(Deserialize)]
-struct Installed {
-    id: InstallationId,
+pub(crate) struct Installed {
+    pub(crate) id: InstallationId,
 }
 
 impl Grant {
     pub(crate) fn new(app: &Arc<App>, wire: &Arc<Wire>, asked: Repository) -> Self {
         Self {
-            slot: app.slot(asked.id),
+            slot: app.slot(asked.id, Purpose::Usual),
             app: Arc::clone(app),
             wire: Arc::clone(wire),
             asked,
+            purpose: Purpose::Usual,
         }
+    }
+
+    /// The right on the same repository for another purpose.
+    pub(crate) fn with(&self, purpose: Purpose) -> Self {
+        Self {
+            slot: self.app.slot(self.asked.id, purpose),
+            app: Arc::clone(&self.app),
+            wire: Arc::clone(&self.wire),
+            asked: self.asked.clone(),
+            purpose,
+        }
+    }
+
+    /// The App's numeric id.
+    pub(crate) fn app(&self) -> u64 {
+        self.app.id()
     }
 
     /// A token that is good for a while, from memory or made now.
@@ -196,15 +229,15 @@ impl Grant {
 
     /// Forgets the token with this number, unless another has taken its place.
     pub(crate) async fn forget(&self, serial: u64) {
-        let mut token = self.slot.0.lock().await;
-        if token.as_ref().is_some_and(|token| token.serial == serial) {
-            *token = None;
+        let mut held = self.slot.0.lock().await;
+        if held.token.as_ref().is_some_and(|token| token.serial == serial) {
+            held.token = None;
         }
     }
 
     async fn token(&self) -> Result<Token, ForgeError> {
-        let mut slot = self.slot.0.lock().await;
-        if let Some(token) = slot.as_ref()
+        let mut held = self.slot.0.lock().await;
+        if let Some(token) = &held.token
             && token.renew_at > Instant::now()
             && self
                 .asked
@@ -213,9 +246,25 @@ impl Grant {
         {
             return Ok(token.clone());
         }
-        let token = self.mint().await?;
-        *slot = Some(token.clone());
-        Ok(token)
+        let extra = self.purpose.extra();
+        if let (Some(extra), Some((until, message))) = (extra, &held.refused)
+            && *until > Instant::now()
+        {
+            return Err(extra.not_granted(&self.asked.name, message));
+        }
+        match (self.mint().await, extra) {
+            (Ok(token), _) => {
+                held.token = Some(token.clone());
+                held.refused = None;
+                Ok(token)
+            }
+            (Err(ForgeError::Installation { message, .. }), Some(extra)) => {
+                let error = extra.not_granted(&self.asked.name, &message);
+                held.refused = Some((Instant::now() + REFUSED_FOR, message));
+                Err(error)
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     async fn mint(&self) -> Result<Token, ForgeError> {
@@ -231,7 +280,10 @@ impl Grant {
         };
         let body = Narrow {
             repository_ids: [self.asked.id],
-            permissions: self.app.permissions.asked().collect(),
+            permissions: match self.purpose.extra() {
+                Some(extra) => BTreeMap::from([(extra.name, extra.access)]),
+                None => self.app.permissions.asked().collect(),
+            },
         };
         let path = format!("/app/installations/{installation}/access_tokens");
         let answer = session.write(&APP_TOKEN, &path, &body).await?;

@@ -16,6 +16,15 @@ use crate::time;
 
 /// The event that sets promotions off.
 const EVENT: &str = "pull_request";
+/// What an App can do without, and what is lost then.
+const OPTIONAL: [(&str, &str, &str); 2] = [
+    (
+        "checks",
+        "write",
+        "progress is shown as a commit status, and checks are not waited for",
+    ),
+    ("members", "read", "approvals by teams cannot be counted"),
+];
 
 /// What GitHub says of us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +33,8 @@ pub struct Checkup {
     pub login: Login,
     /// What an App lacks of what Lockflight needs, in the words of GitHub's settings; nothing is known of a personal token.
     pub lacks: Vec<String>,
+    /// What it lacks and can do without, and what is lost then: `the permission members: read (...)`.
+    pub lacks_optional: Vec<String>,
     /// By how many seconds GitHub's clock is ahead of ours; none if it did not tell. An App's signature is refused beyond about 60.
     pub clock_ahead_s: Option<i64>,
     /// How many calls are left until the limit is reset, and how many there are in all; none if it did not tell.
@@ -71,9 +82,11 @@ impl Forge {
             _ => return Err(ForgeError::config("GitHub does not say who we are".to_owned())),
         };
         let lacks = asked.map(|asked| me.lacks(asked)).unwrap_or_default();
+        let lacks_optional = asked.map(|asked| me.lacks_optional(asked)).unwrap_or_default();
         Ok(Checkup {
             login,
             lacks,
+            lacks_optional,
             clock_ahead_s,
             budget,
         })
@@ -81,15 +94,25 @@ impl Forge {
 }
 
 impl Me {
+    fn has(&self, name: &str, wanted: &str) -> bool {
+        let given = self.permissions.get(name).map(String::as_str);
+        given == Some(wanted) || given == Some("write")
+    }
+
+    /// What an App lacks that only some uses need. One that only approves needs none of it.
+    fn lacks_optional(&self, asked: Permissions) -> Vec<String> {
+        OPTIONAL
+            .iter()
+            .filter(|(name, wanted, _)| asked.statuses == Access::Write && !self.has(name, wanted))
+            .map(|(name, wanted, lost)| format!("the permission {name}: {wanted} ({lost})"))
+            .collect()
+    }
+
     /// What an App lacks of what it asks for.
     fn lacks(&self, asked: Permissions) -> Vec<String> {
-        let has = |name: &str, wanted: &str| {
-            let given = self.permissions.get(name).map(String::as_str);
-            given == Some(wanted) || given == Some("write")
-        };
         let mut lacks: Vec<String> = asked
             .asked()
-            .filter(|(name, wanted)| !has(name, wanted))
+            .filter(|(name, wanted)| !self.has(name, wanted))
             .map(|(name, wanted)| format!("the permission {name}: {wanted}"))
             .collect();
         // One that only approves is sent nothing.

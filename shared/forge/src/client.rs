@@ -14,10 +14,12 @@ use crate::app::{App, Grant};
 use crate::calls::Calls;
 use crate::config::{Auth, ForgeConfig};
 use crate::error::ForgeError;
+use crate::find::Finds;
 use crate::identity::Identity;
 use crate::limit::Gate;
 use crate::merge::MergeMethod;
 use crate::proof::Proofs;
+use crate::purpose::Purpose;
 use crate::session::{Credential, Session};
 use crate::wire::Wire;
 
@@ -33,7 +35,8 @@ pub(crate) struct Inner {
     credential: Credential,
     pub(crate) identity: OnceCell<Identity>,
     methods: Arc<MergeMethods>,
-    proofs: Arc<Proofs>,
+    pub(crate) proofs: Arc<Proofs>,
+    pub(crate) finds: Finds,
 }
 
 /// The merge method that worked last, by repository.
@@ -63,6 +66,7 @@ impl Forge {
                 identity: OnceCell::new(),
                 methods: Arc::default(),
                 proofs: Arc::default(),
+                finds: Finds::default(),
             }),
         })
     }
@@ -184,6 +188,18 @@ impl RepoClient {
             Credential::Token { secret, .. } => Ok(secret.clone()),
             Credential::App(app) => Ok(app.bearer()?.secret),
             Credential::Grant(grant) => Ok(grant.bearer().await?.secret),
+        }
+    }
+
+    /// The way to GitHub with a token for `purpose`; a personal token serves all of them.
+    pub(crate) fn session_for(&self, purpose: Purpose) -> Session {
+        let credential = match &self.session.credential {
+            Credential::Grant(grant) => Credential::Grant(Arc::new(grant.with(purpose))),
+            other => other.clone(),
+        };
+        Session {
+            credential,
+            ..self.session.clone()
         }
     }
 

@@ -4,11 +4,11 @@ use http::StatusCode;
 use lockflight_promotion::{Login, PrNumber};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::shorten;
+use crate::answer::{Answer, shorten};
 use crate::client::RepoClient;
 use crate::error::ForgeError;
 use crate::pull::{Account, AccountType, account};
-use crate::route::{COMMENTS, CREATE_COMMENT, GRAPHQL, UPDATE_COMMENT};
+use crate::route::{COMMENT, COMMENTS, CREATE_COMMENT, GRAPHQL, UPDATE_COMMENT};
 use crate::{page, time};
 
 /// A comment.
@@ -20,12 +20,16 @@ pub struct Comment {
     pub node_id: String,
     /// Who wrote it; `ghost` if the account is gone.
     pub author: Login,
+    /// The numeric id of that account; none if it is gone.
+    pub author_id: Option<u64>,
     /// What kind of account that is.
     pub author_type: AccountType,
     /// The text; at most 65,536 characters.
     pub body: String,
     /// Its page.
     pub html_url: String,
+    /// The number of the pull request, or issue, that it is on; none if GitHub does not say.
+    pub number: Option<PrNumber>,
     /// When it was written, in seconds since 1970 UTC.
     pub created_at: i64,
 }
@@ -38,6 +42,8 @@ struct Wire {
     #[serde(default)]
     body: Option<String>,
     html_url: String,
+    #[serde(default)]
+    issue_url: String,
     #[serde(deserialize_with = "time::iso")]
     created_at: i64,
 }
@@ -45,17 +51,26 @@ struct Wire {
 impl<'de> Deserialize<'de> for Comment {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
+        let author_id = wire.user.as_ref().and_then(|user| user.id);
         let (author, author_type) = account(wire.user)?;
         Ok(Self {
             id: wire.id,
             node_id: wire.node_id,
             author,
+            author_id,
             author_type,
             body: wire.body.unwrap_or_default(),
             html_url: wire.html_url,
+            number: number_in(&wire.issue_url),
             created_at: wire.created_at,
         })
     }
+}
+
+/// The number at the end of an issue's address.
+fn number_in(address: &str) -> Option<PrNumber> {
+    let (_, number) = address.rsplit_once('/')?;
+    number.parse().ok().map(PrNumber::new)
 }
 
 #[derive(Serialize)]
@@ -100,6 +115,23 @@ impl RepoClient {
     pub async fn comments(&self, number: PrNumber) -> Result<Vec<Comment>, ForgeError> {
         let path = self.path(&format!("/issues/{number}/comments?per_page=100"));
         page::all(&self.session, &COMMENTS, &path).await
+    }
+
+    /// Reads one comment that an event told of; none if somebody has deleted it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn comment(&self, id: u64) -> Result<Option<Comment>, ForgeError> {
+        let path = self.path(&format!("/issues/comments/{id}"));
+        match self
+            .session
+            .read_new(&COMMENT, &path)
+            .await
+            .and_then(Answer::json)
+        {
+            Err(ForgeError::NotFound { .. }) => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     /// Writes a comment of at most 65,536 characters.

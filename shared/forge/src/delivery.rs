@@ -77,10 +77,10 @@ impl Forge {
         let (route, path) = hook.deliveries();
         let session = self.session();
         let (mut pages, mut attempts) =
-            Pages::begin::<Attempt>(&session, route, &format!("{path}?per_page=100")).await?;
+            Pages::begin::<Vec<Attempt>>(&session, route, &format!("{path}?per_page=100")).await?;
         // Newest first, so that a delivery's later success is always seen before its failure.
         while attempts.last().is_some_and(|oldest| oldest.delivered_at >= since)
-            && let Some(more) = pages.next().await?
+            && let Some(more) = pages.next::<Vec<Attempt>>().await?
         {
             attempts.extend(more);
         }

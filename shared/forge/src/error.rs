@@ -257,6 +257,16 @@ pub enum ForgeError {
         /// The permissions that were asked for.
         permissions: String,
     },
+    /// A permission that only some uses need was not granted. Everything else goes on.
+    #[error("{what}: {message}. {advice}")]
+    NotGranted {
+        /// What cannot be done.
+        what: String,
+        /// GitHub's words.
+        message: String,
+        /// Which permission to give to whom.
+        advice: &'static str,
+    },
     /// GraphQL answered with errors of its own.
     #[error("{call} was refused by GraphQL: {message}")]
     Graphql {
@@ -296,9 +306,11 @@ impl ForgeError {
             | Self::TooLarge { .. } => ErrorClass::Reject,
             // What cannot be read cannot be commented on; what may only not be written to perhaps can.
             Self::NotFound { call, .. } if call.is_read() => ErrorClass::Reject,
-            Self::NotFound { .. } | Self::Forbidden { .. } | Self::FilesCapped { .. } | Self::Graphql { .. } => {
-                ErrorClass::User
-            }
+            Self::NotFound { .. }
+            | Self::Forbidden { .. }
+            | Self::FilesCapped { .. }
+            | Self::NotGranted { .. }
+            | Self::Graphql { .. } => ErrorClass::User,
             Self::Refused { status, .. } => match status.as_u16() {
                 400 | 405 | 406 | 415 => ErrorClass::Bug,
                 422 => ErrorClass::User,

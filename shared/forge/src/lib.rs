@@ -27,13 +27,20 @@
 mod address;
 mod answer;
 mod app;
+mod auto_merge;
+mod branches;
 mod calls;
+mod check;
+mod check_run;
 mod checkup;
 mod client;
+mod collaborator;
 mod comment;
 mod config;
+mod contents;
 mod delivery;
 mod error;
+mod find;
 mod identity;
 mod issue;
 mod limit;
@@ -43,12 +50,16 @@ mod page;
 pub mod port;
 mod proof;
 mod pull;
+mod pull_edit;
 mod pull_files;
+mod purpose;
+mod reaction;
 mod retry;
 mod review;
 mod route;
 mod session;
 mod status;
+mod team;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
@@ -58,20 +69,27 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use auto_merge::AutoMerge;
+pub use branches::{BranchMove, ComparedCommit, Comparison};
 pub use calls::{Calls, RateLimit, RouteCalls};
+pub use check::{Check, CheckState, Checks};
+pub use check_run::{Annotation, AnnotationLevel, CheckOutcome, CheckRun, CheckRunState, Conclusion};
 pub use checkup::Checkup;
 pub use client::{Forge, RepoClient};
+pub use collaborator::Collaborator;
 pub use comment::Comment;
 pub use config::{Access, Auth, ForgeConfig, Permissions};
+pub use contents::{FileAt, FileMode, OneFileCommit};
 pub use delivery::{FailedDelivery, Hook};
 pub use error::{Call, ForgeError};
+pub use find::FoundRepository;
 pub use identity::Identity;
 pub use issue::Assigned;
 pub use merge::{MergeMethod, MergeOutcome};
-pub use pull::{
-    AccountType, CreatePullRequest, NewPullRequest, PullRequest, PullRequestEdit, PullRequestState, RepoRef,
-};
+pub use pull::{AccountType, CreatePullRequest, NewPullRequest, PullRequest, PullRequestState, RepoRef};
+pub use pull_edit::{Closing, PullRequestEdit};
 pub use pull_files::{ChangedFile, FileStatus};
+pub use reaction::{Reaction, ReactionKind};
 pub use review::{Approval, Review, ReviewState};
 pub use status::{Status, StatusState};
 pub use tls::init_tls;

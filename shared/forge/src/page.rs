@@ -23,12 +23,12 @@ pub(crate) struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Begins at `path`, which should ask for 100 entries a page.
-    pub(crate) async fn begin<T: DeserializeOwned>(
+    /// Begins at `path`, which should ask for 100 entries a page. A page is a list in most places, and an object around one in some.
+    pub(crate) async fn begin<P: DeserializeOwned>(
         session: &'a Session,
         route: &'a Route,
         path: &str,
-    ) -> Result<(Self, Vec<T>), ForgeError> {
+    ) -> Result<(Self, P), ForgeError> {
         let answer = session.read(route, path).await?;
         let mut pages = Self {
             session,
@@ -36,12 +36,12 @@ impl<'a> Pages<'a> {
             next: None,
             read: 0,
         };
-        let items = pages.take(answer)?;
-        Ok((pages, items))
+        let first = pages.take(answer)?;
+        Ok((pages, first))
     }
 
     /// The next page; none after the last.
-    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Vec<T>>, ForgeError> {
+    pub(crate) async fn next<P: DeserializeOwned>(&mut self) -> Result<Option<P>, ForgeError> {
         let Some(next) = self.next.take() else {
             return Ok(None);
         };
@@ -55,8 +55,8 @@ impl<'a> Pages<'a> {
         self.take(answer).map(Some)
     }
 
-    /// Takes the items of a page, and the address of the next.
-    fn take<T: DeserializeOwned>(&mut self, answer: Answer) -> Result<Vec<T>, ForgeError> {
+    /// Takes a page, and the address of the next.
+    fn take<P: DeserializeOwned>(&mut self, answer: Answer) -> Result<P, ForgeError> {
         let answer = answer.success()?;
         self.read += 1;
         if let Some(link) = next_link(answer.headers()) {
@@ -84,8 +84,8 @@ pub(crate) async fn all<T: DeserializeOwned>(
     route: &Route,
     path: &str,
 ) -> Result<Vec<T>, ForgeError> {
-    let (mut pages, mut items) = Pages::begin(session, route, path).await?;
-    while let Some(more) = pages.next().await? {
+    let (mut pages, mut items) = Pages::begin::<Vec<T>>(session, route, path).await?;
+    while let Some(more) = pages.next::<Vec<T>>().await? {
         items.extend(more);
     }
     Ok(items)

@@ -5,12 +5,13 @@
 //! the errors: a write that may or may not have been carried out is [`ForgeError::Unknown`], and is never repeated blindly.
 
 use lockflight_promotion::change::Repository;
-use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId};
+use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId, RepoName};
 use secrecy::SecretString;
 
 use crate::{
-    Approval, Assigned, ChangedFile, Comment, CreatePullRequest, Forge, ForgeError, Identity, MergeMethod,
-    MergeOutcome, NewPullRequest, PullRequest, RepoClient, Review, Status,
+    Approval, Assigned, ChangedFile, CheckOutcome, CheckRun, Checks, Closing, Collaborator, Comment,
+    CreatePullRequest, Forge, ForgeError, FoundRepository, Identity, MergeMethod, MergeOutcome,
+    NewPullRequest, PullRequest, PullRequestEdit, Reaction, ReactionKind, RepoClient, Review, Status,
 };
 
 /// One forge, as one identity. Clones share it.
@@ -26,6 +27,15 @@ pub trait ForgePort: Clone + Send + Sync + 'static {
         &self,
         repository: &Repository,
     ) -> impl Future<Output = Result<Self::Repository, ForgeError>> + Send;
+
+    /// Finds a repository by its name, whoever owns it: [`Forge::find`].
+    ///
+    /// # Errors
+    /// When the forge can't be asked.
+    fn find(
+        &self,
+        name: &RepoName,
+    ) -> impl Future<Output = Result<Option<FoundRepository>, ForgeError>> + Send;
 
     /// Who we are: [`Forge::identity`].
     ///
@@ -90,6 +100,25 @@ pub trait RepositoryPort: Clone + Send + Sync + 'static {
         new: &NewPullRequest,
     ) -> impl Future<Output = Result<CreatePullRequest, ForgeError>> + Send;
 
+    /// Changes what an edit names about a pull request: [`RepoClient::update_pull_request`].
+    ///
+    /// # Errors
+    /// When it is refused, or not known.
+    fn update_pull_request(
+        &self,
+        number: PrNumber,
+        edit: &PullRequestEdit,
+    ) -> impl Future<Output = Result<PullRequest, ForgeError>> + Send;
+
+    /// Closes a pull request that is still open: [`RepoClient::close_pull_request`].
+    ///
+    /// # Errors
+    /// When it can't be read, is refused, or not known.
+    fn close_pull_request(
+        &self,
+        number: PrNumber,
+    ) -> impl Future<Output = Result<Closing, ForgeError>> + Send;
+
     /// Adds labels: [`RepoClient::add_labels`].
     ///
     /// # Errors
@@ -144,6 +173,33 @@ pub trait RepositoryPort: Clone + Send + Sync + 'static {
     /// When they can't all be read.
     fn comments(&self, number: PrNumber) -> impl Future<Output = Result<Vec<Comment>, ForgeError>> + Send;
 
+    /// Reads one comment; none if it was deleted: [`RepoClient::comment`].
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn comment(&self, id: u64) -> impl Future<Output = Result<Option<Comment>, ForgeError>> + Send;
+
+    /// All reactions to a comment, oldest first; none if it was deleted: [`RepoClient::reactions`].
+    ///
+    /// # Errors
+    /// When they can't all be read.
+    fn reactions(&self, comment: u64) -> impl Future<Output = Result<Vec<Reaction>, ForgeError>> + Send;
+
+    /// Reacts to a comment: [`RepoClient::react`].
+    ///
+    /// # Errors
+    /// When it is refused, or not known.
+    fn react(&self, comment: u64, kind: ReactionKind) -> impl Future<Output = Result<(), ForgeError>> + Send;
+
+    /// What an account may do here: [`RepoClient::collaborator`].
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn collaborator(
+        &self,
+        login: &Login,
+    ) -> impl Future<Output = Result<Option<Collaborator>, ForgeError>> + Send;
+
     /// Writes a comment: [`RepoClient::create_comment`].
     ///
     /// # Errors
@@ -183,6 +239,32 @@ pub trait RepositoryPort: Clone + Send + Sync + 'static {
         commit: &CommitOid,
         status: &Status,
     ) -> impl Future<Output = Result<(), ForgeError>> + Send;
+
+    /// The latest check runs and statuses of a commit: [`RepoClient::checks`].
+    ///
+    /// # Errors
+    /// When they can't all be read.
+    fn checks(&self, commit: &CommitOid) -> impl Future<Output = Result<Checks, ForgeError>> + Send;
+
+    /// Makes a check run of ours be as it should be: [`RepoClient::set_check`].
+    ///
+    /// # Errors
+    /// When it is refused, or not known.
+    fn set_check(
+        &self,
+        commit: &CommitOid,
+        run: &CheckRun,
+    ) -> impl Future<Output = Result<CheckOutcome, ForgeError>> + Send;
+
+    /// The members of a team: [`RepoClient::team_members`].
+    ///
+    /// # Errors
+    /// When they can't be read, which may be for lack of a permission that not every App has.
+    fn team_members(
+        &self,
+        org: &str,
+        slug: &str,
+    ) -> impl Future<Output = Result<Vec<Login>, ForgeError>> + Send;
 }
 
 // In what follows a call of the type's own function of the same name goes before that of the port.
@@ -192,6 +274,10 @@ impl ForgePort for Forge {
 
     async fn repository(&self, repository: &Repository) -> Result<RepoClient, ForgeError> {
         Self::repository(self, repository).await
+    }
+
+    async fn find(&self, name: &RepoName) -> Result<Option<FoundRepository>, ForgeError> {
+        Self::find(self, name).await
     }
 
     async fn identity(&self) -> Result<Identity, ForgeError> {
@@ -240,6 +326,18 @@ impl RepositoryPort for RepoClient {
         Self::create_pull_request(self, new).await
     }
 
+    async fn update_pull_request(
+        &self,
+        number: PrNumber,
+        edit: &PullRequestEdit,
+    ) -> Result<PullRequest, ForgeError> {
+        Self::update_pull_request(self, number, edit).await
+    }
+
+    async fn close_pull_request(&self, number: PrNumber) -> Result<Closing, ForgeError> {
+        Self::close_pull_request(self, number).await
+    }
+
     async fn add_labels(&self, number: PrNumber, labels: &[String]) -> Result<(), ForgeError> {
         Self::add_labels(self, number, labels).await
     }
@@ -274,6 +372,22 @@ impl RepositoryPort for RepoClient {
         Self::comments(self, number).await
     }
 
+    async fn comment(&self, id: u64) -> Result<Option<Comment>, ForgeError> {
+        Self::comment(self, id).await
+    }
+
+    async fn reactions(&self, comment: u64) -> Result<Vec<Reaction>, ForgeError> {
+        Self::reactions(self, comment).await
+    }
+
+    async fn react(&self, comment: u64, kind: ReactionKind) -> Result<(), ForgeError> {
+        Self::react(self, comment, kind).await
+    }
+
+    async fn collaborator(&self, login: &Login) -> Result<Option<Collaborator>, ForgeError> {
+        Self::collaborator(self, login).await
+    }
+
     async fn create_comment(&self, number: PrNumber, body: &str) -> Result<Comment, ForgeError> {
         Self::create_comment(self, number, body).await
     }
@@ -288,5 +402,17 @@ impl RepositoryPort for RepoClient {
 
     async fn set_status(&self, commit: &CommitOid, status: &Status) -> Result<(), ForgeError> {
         Self::set_status(self, commit, status).await
+    }
+
+    async fn checks(&self, commit: &CommitOid) -> Result<Checks, ForgeError> {
+        Self::checks(self, commit).await
+    }
+
+    async fn set_check(&self, commit: &CommitOid, run: &CheckRun) -> Result<CheckOutcome, ForgeError> {
+        Self::set_check(self, commit, run).await
+    }
+
+    async fn team_members(&self, org: &str, slug: &str) -> Result<Vec<Login>, ForgeError> {
+        Self::team_members(self, org, slug).await
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Proofs {
 
 impl Proofs {
     /// Takes note of what GitHub told. A repository has one name, and a name one repository.
-    fn note(&self, name: &RepoName, found: RepoId) {
+    pub(crate) fn note(&self, name: &RepoName, found: RepoId) {
         let mut proven = lock(&self.proven);
         if proven.get(name) != Some(&found) {
             proven.retain(|_, id| *id != found);

@@ -1,4 +1,4 @@
-//! Pull requests: finding, opening, editing.
+//! Pull requests: finding and opening.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{RepoClient, encoded};
 use crate::error::ForgeError;
-use crate::route::{CREATE_PULL, PULL, PULLS, UPDATE_PULL};
+use crate::route::{CREATE_PULL, PULL, PULLS};
 use crate::time;
 
 /// A pull request, as far as anything here looks at it.
@@ -128,35 +128,12 @@ pub enum CreatePullRequest {
     NoCommitsBetween,
 }
 
-/// What to change about a pull request; what is none stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct PullRequestEdit {
-    /// The new title.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// The new description.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// Close it or open it again.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "state_word")]
-    pub state: Option<PullRequestState>,
-}
-
-#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-fn state_word<S: serde::Serializer>(
-    state: &Option<PullRequestState>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
-        Some(PullRequestState::Closed) => "closed",
-        Some(PullRequestState::Open) | None => "open",
-    })
-}
-
 /// An account, as lists and objects carry it.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Account {
     pub(crate) login: Login,
+    #[serde(default)]
+    pub(crate) id: Option<u64>,
     #[serde(rename = "type", default = "person")]
     pub(crate) kind: AccountType,
 }
@@ -346,22 +323,8 @@ impl RepoClient {
         Ok(CreatePullRequest::Created(Box::new(pull)))
     }
 
-    /// Changes title, description or state of a pull request.
-    ///
-    /// # Errors
-    /// When it is refused, or [`ForgeError::Unknown`].
-    pub async fn update_pull_request(
-        &self,
-        number: PrNumber,
-        edit: &PullRequestEdit,
-    ) -> Result<PullRequest, ForgeError> {
-        let path = self.path(&format!("/pulls/{number}"));
-        let pull = self.write(&UPDATE_PULL, &path, edit).await?.json()?;
-        self.ours(pull)
-    }
-
     /// Checks that a pull request belongs to the repository that is meant, not to another that took its name.
-    fn ours(&self, pull: PullRequest) -> Result<PullRequest, ForgeError> {
+    pub(crate) fn ours(&self, pull: PullRequest) -> Result<PullRequest, ForgeError> {
         self.expect(pull.base_repo.id).map(|()| pull)
     }
 }

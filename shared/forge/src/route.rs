@@ -117,6 +117,26 @@ pub(crate) const UPDATE_COMMENT: Route = route(
     "/repos/{owner}/{repo}/issues/comments/{comment_id}",
     PULLS_WRITE,
 );
+pub(crate) const COMMENT: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/issues/comments/{comment_id}",
+    PULLS_READ,
+);
+pub(crate) const REACTIONS: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions",
+    PULLS_READ,
+);
+pub(crate) const CREATE_REACTION: Route = route(
+    Verb::Post,
+    "/repos/{owner}/{repo}/issues/comments/{comment_id}/reactions",
+    PULLS_WRITE,
+);
+pub(crate) const PERMISSION: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/collaborators/{username}/permission",
+    "Metadata: read",
+);
 pub(crate) const ADD_LABELS: Route = route(
     Verb::Post,
     "/repos/{owner}/{repo}/issues/{issue_number}/labels",
@@ -137,4 +157,57 @@ pub(crate) const STATUSES: Route = route(
     "/repos/{owner}/{repo}/commits/{ref}/status",
     "Commit statuses: read",
 );
+pub(crate) const CHECK_RUNS: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/commits/{ref}/check-runs",
+    "Checks: read",
+);
+pub(crate) const CREATE_CHECK_RUN: Route =
+    route(Verb::Post, "/repos/{owner}/{repo}/check-runs", "Checks: write");
+pub(crate) const UPDATE_CHECK_RUN: Route = route(
+    Verb::Patch,
+    "/repos/{owner}/{repo}/check-runs/{check_run_id}",
+    "Checks: write",
+);
+pub(crate) const ANNOTATIONS: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/check-runs/{check_run_id}/annotations",
+    "Checks: read",
+);
+pub(crate) const TEAM_MEMBERS: Route = route(
+    Verb::Get,
+    "/orgs/{org}/teams/{team_slug}/members",
+    "Members: read",
+);
+pub(crate) const REF: Route = route(Verb::Get, "/repos/{owner}/{repo}/git/ref/{ref}", "Contents: read");
+pub(crate) const CREATE_REF: Route = route(Verb::Post, "/repos/{owner}/{repo}/git/refs", "Contents: write");
+pub(crate) const UPDATE_REF: Route = route(
+    Verb::Patch,
+    "/repos/{owner}/{repo}/git/refs/{ref}",
+    "Contents: write",
+);
+pub(crate) const COMPARE: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/compare/{basehead}",
+    "Contents: read",
+);
+pub(crate) const COMMIT: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/git/commits/{commit_sha}",
+    "Contents: read",
+);
+pub(crate) const CREATE_COMMIT: Route =
+    route(Verb::Post, "/repos/{owner}/{repo}/git/commits", "Contents: write");
+pub(crate) const TREE: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/git/trees/{tree_sha}",
+    "Contents: read",
+);
+pub(crate) const CREATE_TREE: Route = route(Verb::Post, "/repos/{owner}/{repo}/git/trees", "Contents: write");
+pub(crate) const BLOB: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/git/blobs/{file_sha}",
+    "Contents: read",
+);
+pub(crate) const CREATE_BLOB: Route = route(Verb::Post, "/repos/{owner}/{repo}/git/blobs", "Contents: write");
 pub(crate) const GRAPHQL: Route = route(Verb::Post, "/graphql", PULLS_WRITE);

@@ -72,24 +72,49 @@ impl RepoClient {
     /// # Errors
     /// When it cannot be read.
     pub async fn status(&self, commit: &CommitOid, context: &str) -> Result<Option<Status>, ForgeError> {
-        for page in 1..=MOST_PAGES {
-            let path = self.path(&format!("/commits/{commit}/status?per_page={PAGE}&page={page}"));
-            let combined: Combined = self.session.read(&STATUSES, &path).await?.json()?;
-            let is_last = combined.statuses.len() < PAGE;
-            let found = combined
-                .statuses
-                .into_iter()
-                .find(|status| status.context == context);
-            if found.is_some() || is_last {
+        let mut page = 1;
+        while let Some(statuses) = self.page_of_statuses(commit, &mut page).await? {
+            let found = statuses.into_iter().find(|status| status.context == context);
+            if found.is_some() {
                 return Ok(found);
             }
         }
-        Err(ForgeError::Endless {
-            call: self
-                .session
-                .call(&STATUSES, &self.path(&format!("/commits/{commit}/status"))),
-            pages: MOST_PAGES,
-        })
+        Ok(None)
+    }
+
+    /// Reads the latest status of each context of a commit.
+    pub(crate) async fn statuses(&self, commit: &CommitOid) -> Result<Vec<Status>, ForgeError> {
+        let (mut all, mut page) = (Vec::new(), 1);
+        while let Some(statuses) = self.page_of_statuses(commit, &mut page).await? {
+            all.extend(statuses);
+        }
+        Ok(all)
+    }
+
+    /// Reads the page of the statuses of a commit that is due, and says which is next; 0 is behind the last.
+    async fn page_of_statuses(
+        &self,
+        commit: &CommitOid,
+        page: &mut usize,
+    ) -> Result<Option<Vec<Status>>, ForgeError> {
+        if *page == 0 {
+            return Ok(None);
+        }
+        if *page > MOST_PAGES {
+            let path = self.path(&format!("/commits/{commit}/status"));
+            return Err(ForgeError::Endless {
+                call: self.session.call(&STATUSES, &path),
+                pages: MOST_PAGES,
+            });
+        }
+        let path = self.path(&format!("/commits/{commit}/status?per_page={PAGE}&page={page}"));
+        let combined: Combined = self.session.read(&STATUSES, &path).await?.json()?;
+        *page = if combined.statuses.len() < PAGE {
+            0
+        } else {
+            *page + 1
+        };
+        Ok(Some(combined.statuses))
     }
 }
 

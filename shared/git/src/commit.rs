@@ -1,25 +1,24 @@
-//! Editing trees without a checkout, and the commit that carries the edit.
-//!
-//! Trees are written here byte by byte and not through libgit2's builder: the builder touches the time stamps of objects that are
-//! there already, and [`crate::LocalRepository`] promises to write nothing.
+//! The commit that carries edits of trees.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use git2::{ErrorCode, ObjectType, OdbLookupFlags, Oid, Signature, Time};
-use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, TreeOid};
+use git2::{ObjectType, Oid, Signature, Time};
+use lockflight_promotion::plan::Edit;
+use lockflight_promotion::values::ValueError;
+use lockflight_promotion::{BlobOid, CommitOid, ErrorClass, InvalidGlob, PathInRepo, TreeOid};
 
 use crate::mirror::MirrorFailure;
 use crate::objects::Objects;
-use crate::read::{DIRECTORY, KIND, ReadError, commit_oid, oid, tree_oid};
+use crate::read::{Found, ReadError, commit_oid, tree_oid};
+use crate::surgery::{Node, Surgery};
 
 /// A commit to make: a function of these fields and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitSpec {
     /// The commit that the edits start from; the one parent of the result.
     pub parent: CommitOid,
-    /// What each path shall be afterwards: a directory with that tree, or gone. No path may lie within another.
-    pub edits: Vec<(PathInRepo, Option<TreeOid>)>,
+    /// What becomes of each path: a directory as a whole, the selected files of one, or keys of a file. No path may lie within another.
+    pub edits: Vec<(PathInRepo, Edit)>,
     /// The message, as it is to stand in the commit. A missing newline at its end is added.
     pub message: String,
     /// Author and committer.
@@ -77,6 +76,54 @@ pub enum CommitError {
         /// What is in the way: the path itself, or one above it.
         at: PathInRepo,
     },
+    /// A content that keys are to be taken from is not on this machine.
+    #[error(
+        "file content {blob}, which keys of {path} shall be taken from, is not on this machine; its commit has to be fetched first"
+    )]
+    MissingBlob {
+        /// The content.
+        blob: BlobOid,
+        /// Where the keys are to be set.
+        path: PathInRepo,
+    },
+    /// A selection names files by a glob that can't be read.
+    #[error("the selection of files for {path} can't be read")]
+    Selection {
+        /// What was to be edited.
+        path: PathInRepo,
+        /// The glob.
+        #[source]
+        source: InvalidGlob,
+    },
+    /// Keys can't be set where there is no file.
+    #[error("{path} is {found}, and keys are only set in a file that is there; add it once by hand")]
+    NoFile {
+        /// Where the keys were to be set.
+        path: PathInRepo,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// Keys can't be set in a file of an unknown kind.
+    #[error("keys can't be set in {path}; expected a file whose name ends like one of YAML, JSON or TOML")]
+    NoFormat {
+        /// The file.
+        path: PathInRepo,
+    },
+    /// A file is no text.
+    #[error("{what} is not UTF-8 text, so its keys can't be read")]
+    NotText {
+        /// The file, or the content that keys of it are taken from.
+        what: String,
+    },
+    /// The keys can't be read or set.
+    #[error("keys of {path} can't be set")]
+    Values {
+        /// The file.
+        path: PathInRepo,
+        /// Where and why.
+        #[source]
+        source: ValueError,
+    },
     /// Two edits contradict each other, or one lies within the other.
     #[error("two edits of one commit overlap at {path}")]
     Overlap {
@@ -99,8 +146,14 @@ impl CommitError {
     pub const fn class(&self) -> ErrorClass {
         match self {
             Self::Read(error) => error.class(),
-            Self::MissingTree { .. } | Self::Write(_) => ErrorClass::Retry,
-            Self::InTheWay { .. } | Self::Identity => ErrorClass::User,
+            Self::MissingTree { .. } | Self::MissingBlob { .. } | Self::Write(_) => ErrorClass::Retry,
+            Self::InTheWay { .. }
+            | Self::Selection { .. }
+            | Self::NoFile { .. }
+            | Self::NoFormat { .. }
+            | Self::NotText { .. }
+            | Self::Values { .. }
+            | Self::Identity => ErrorClass::User,
             Self::Overlap { .. } => ErrorClass::Bug,
         }
     }
@@ -125,12 +178,10 @@ pub(crate) fn commit(
     let signature = signature(&spec.author, spec.when)?;
     let parent = objects.asked(&spec.parent)?;
     let edits = Node::of(&spec.edits)?;
-    let surgery = Surgery {
-        objects,
-        made: RefCell::default(),
-    };
-    let tree = match surgery.apply(&PathInRepo::root(), Some(parent.tree), &edits)? {
-        Some(tree) => tree,
+    let surgery = Surgery::new(objects);
+    let root = Found::directory(parent.tree);
+    let tree = match surgery.apply(&PathInRepo::root(), Some(root), &edits)? {
+        Some(found) => found.id,
         None => surgery.write(ObjectType::Tree, b"")?,
     };
     if tree == parent.tree {
@@ -150,7 +201,7 @@ pub(crate) fn commit(
         changed: true,
         paths: Vec::new(),
     };
-    Ok((committed, surgery.made.into_inner()))
+    Ok((committed, surgery.into_made()))
 }
 
 /// A commit as git stores it.
@@ -180,199 +231,4 @@ fn signature(who: &Identity, when: i64) -> Result<Signature<'static>, CommitErro
         return Err(CommitError::Identity);
     }
     Signature::new(&who.name, &who.email, &Time::new(when, 0)).map_err(|_error| CommitError::Identity)
-}
-
-/// The edits as a tree of directory names.
-#[derive(Debug)]
-enum Node {
-    /// The path becomes this, or goes.
-    Set(Option<TreeOid>),
-    /// Something below the path changes.
-    Below(BTreeMap<String, Self>),
-}
-
-impl Node {
-    fn of(edits: &[(PathInRepo, Option<TreeOid>)]) -> Result<Self, CommitError> {
-        let mut root = Self::Below(BTreeMap::new());
-        for (path, tree) in edits {
-            let overlap = || CommitError::Overlap { path: path.clone() };
-            let mut node = &mut root;
-            let mut fresh = path.is_root() && edits.len() == 1;
-            for name in path.components() {
-                let Self::Below(children) = node else {
-                    return Err(overlap());
-                };
-                fresh = !children.contains_key(name);
-                node = children
-                    .entry(name.to_owned())
-                    .or_insert_with(|| Self::Below(BTreeMap::new()));
-            }
-            match node {
-                // The same edit twice is no contradiction.
-                Self::Set(known) if known == tree => {}
-                Self::Below(_) if fresh => *node = Self::Set(tree.clone()),
-                Self::Set(_) | Self::Below(_) => return Err(overlap()),
-            }
-        }
-        Ok(root)
-    }
-
-    /// Whether anything at or below the node is to stand afterwards.
-    fn sets_something(&self) -> bool {
-        match self {
-            Self::Set(tree) => tree.is_some(),
-            Self::Below(children) => children.values().any(Self::sets_something),
-        }
-    }
-}
-
-/// One entry of a tree as git stores it.
-struct Item {
-    mode: i32,
-    name: Vec<u8>,
-    id: Oid,
-}
-
-impl Item {
-    fn is_directory(&self) -> bool {
-        self.mode & KIND == DIRECTORY
-    }
-
-    /// git sorts a directory as if its name ended with a slash.
-    fn sort_key(&self) -> Vec<u8> {
-        let mut key = self.name.clone();
-        if self.is_directory() {
-            key.push(b'/');
-        }
-        key
-    }
-}
-
-struct Surgery<'r> {
-    objects: &'r Objects<'r>,
-    /// All objects that the edits make.
-    made: RefCell<BTreeSet<Oid>>,
-}
-
-impl Surgery<'_> {
-    /// The tree that `old` becomes at `at`; `None` when nothing is left, which git keeps no directory for.
-    fn apply(&self, at: &PathInRepo, old: Option<Oid>, node: &Node) -> Result<Option<Oid>, CommitError> {
-        match node {
-            Node::Set(None) => Ok(None),
-            Node::Set(Some(tree)) => self.existing(tree, at),
-            Node::Below(children) if children.is_empty() => Ok(old),
-            Node::Below(children) => {
-                let before = self.items(old)?;
-                let mut items: Vec<Item> = Vec::with_capacity(before.len() + children.len());
-                let mut kept: BTreeMap<&str, Oid> = BTreeMap::new();
-                for item in before {
-                    match std::str::from_utf8(&item.name)
-                        .ok()
-                        .and_then(|name| children.get_key_value(name))
-                    {
-                        Some((name, _)) if item.is_directory() => {
-                            kept.insert(name, item.id);
-                        }
-                        // Nothing is to stand here, and nothing below a file can be removed.
-                        Some((_, child)) if matches!(child, Node::Below(_)) && !child.sets_something() => {
-                            items.push(item);
-                        }
-                        Some((name, child)) => {
-                            let way = join(at, name);
-                            return Err(CommitError::InTheWay {
-                                path: first_edit(&way, child),
-                                at: way,
-                            });
-                        }
-                        None => items.push(item),
-                    }
-                }
-                let edited = Objects::each(children, |(name, child)| {
-                    let old = kept.get(name.as_str()).copied();
-                    if old.is_none() && !child.sets_something() {
-                        return Ok(None);
-                    }
-                    let id = self.apply(&join(at, name), old, child)?;
-                    Ok::<_, CommitError>(id.map(|id| Item {
-                        mode: DIRECTORY,
-                        name: name.clone().into_bytes(),
-                        id,
-                    }))
-                })?;
-                items.extend(edited.into_iter().flatten());
-                if items.is_empty() {
-                    return Ok(None);
-                }
-                items.sort_by_cached_key(Item::sort_key);
-                let mut content = Vec::with_capacity(items.len() * 40);
-                for item in &items {
-                    content.extend_from_slice(format!("{:o} ", item.mode).as_bytes());
-                    content.extend_from_slice(&item.name);
-                    content.push(0);
-                    content.extend_from_slice(item.id.as_bytes());
-                }
-                self.write(ObjectType::Tree, &content).map(Some)
-            }
-        }
-    }
-
-    /// The tree that an edit names, which has to be here; none if it is empty.
-    fn existing(&self, tree: &TreeOid, path: &PathInRepo) -> Result<Option<Oid>, CommitError> {
-        let id = oid(tree.as_str())?;
-        self.objects.need(id)?;
-        match self.objects.repo.find_tree(id) {
-            Ok(found) => Ok((!found.is_empty()).then_some(id)),
-            Err(error) if error.code() == ErrorCode::NotFound => Err(CommitError::MissingTree {
-                tree: tree.clone(),
-                path: path.clone(),
-            }),
-            Err(source) => Err(ReadError::Damaged {
-                what: format!("tree {tree}"),
-                source,
-            }
-            .into()),
-        }
-    }
-
-    fn items(&self, tree: Option<Oid>) -> Result<Vec<Item>, CommitError> {
-        let Some(tree) = tree else {
-            return Ok(Vec::new());
-        };
-        let tree = self.objects.tree(tree)?;
-        Ok(tree
-            .iter()
-            .map(|entry| Item {
-                mode: entry.filemode_raw(),
-                name: entry.name_bytes().to_vec(),
-                id: entry.id(),
-            })
-            .collect())
-    }
-
-    fn write(&self, kind: ObjectType, content: &[u8]) -> Result<Oid, CommitError> {
-        let id = Oid::hash_object(kind, content).map_err(CommitError::Write)?;
-        // Without a refresh: a new object is the rule, and a miss would read the pack directory again each time.
-        let odb = &self.objects.odb;
-        if !odb.exists_ext(id, OdbLookupFlags::NO_REFRESH) {
-            odb.write(kind, content).map_err(CommitError::Write)?;
-        }
-        self.made.borrow_mut().insert(id);
-        Ok(id)
-    }
-}
-
-/// `name` below `at`. Both come from a checked path, so their join is one as well.
-fn join(at: &PathInRepo, name: &str) -> PathInRepo {
-    PathInRepo::parse(name).map_or_else(|_error| at.clone(), |name| at.join(&name))
-}
-
-/// The first path at or below `at` that an edit names, for the error message.
-fn first_edit(at: &PathInRepo, node: &Node) -> PathInRepo {
-    match node {
-        Node::Below(children) => children
-            .iter()
-            .find(|(_, child)| child.sets_something())
-            .map_or_else(|| at.clone(), |(name, child)| first_edit(&join(at, name), child)),
-        Node::Set(_) => at.clone(),
-    }
 }

@@ -23,8 +23,10 @@ mod commit;
 mod difference;
 mod extent;
 mod fetch;
+mod foreign;
 mod history;
 mod inspect;
+mod listing;
 mod local;
 mod maintenance;
 mod mirror;
@@ -36,7 +38,9 @@ pub mod port;
 mod push;
 mod push_report;
 mod read;
+mod select;
 mod slot;
+mod surgery;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transport;
@@ -50,6 +54,7 @@ pub use ahead::Ahead;
 pub use changed::{ChangedPaths, ChangedPathsError, MergedPullRequest};
 pub use commit::{CommitError, CommitSpec, Committed, Identity};
 pub use fetch::{FetchError, Fetched};
+pub use foreign::{BringError, Brought};
 pub use inspect::{InspectError, Unsafe};
 pub use local::{LocalError, LocalRepository};
 pub use maintenance::Upkeep;
@@ -60,6 +65,7 @@ pub use read::{Blobs, CommitInfo, Line, ReadError};
 pub use transport_error::TransportError;
 
 lockflight_promotion::classified!(
+    BringError,
     ChangedPathsError,
     CommitError,
     FetchError,

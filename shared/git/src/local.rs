@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use git2::{ErrorCode, Repository, RepositoryOpenFlags};
-use lockflight_promotion::plan::Entry;
+use lockflight_promotion::plan::{Edit, Entry, File, Listing};
 use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
 
 use crate::changed::changed_between;
 use crate::commit;
 use crate::commit::{CommitError, CommitSpec, Committed};
 use crate::inspect::{self, InspectError};
+use crate::listing;
 use crate::objects::Objects;
 use crate::read::{self, CommitInfo, ReadError, commit_oid, oid};
+use crate::surgery;
 
 /// A repository on this machine, read and never written: no file in it changes, appears or gets a new time stamp.
 ///
@@ -164,6 +166,39 @@ impl LocalRepository {
         max_bytes: u64,
     ) -> Result<Option<Vec<u8>>, ReadError> {
         read::blob(&self.objects()?, commit, path, max_bytes)
+    }
+
+    /// The files below each of `paths` in `commit`, as [`crate::Mirror::listings`].
+    ///
+    /// # Errors
+    /// When one of them has more than 50,000 files, or an object cannot be read.
+    pub fn listings(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> Result<BTreeMap<PathInRepo, Listing>, ReadError> {
+        listing::listings(&self.objects()?, commit, paths)
+    }
+
+    /// The text of the files at `paths` in `commit`, as [`crate::Mirror::files`].
+    ///
+    /// # Errors
+    /// When an object cannot be read. What is about one file is said of that file.
+    pub fn files(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+        max_bytes: u64,
+    ) -> Result<BTreeMap<PathInRepo, File>, ReadError> {
+        listing::files(&self.objects()?, commit, paths, max_bytes)
+    }
+
+    /// Whether each of `edits`, by itself, would change anything at a commit, as [`crate::Mirror::would_change`].
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn would_change(&self, at: &CommitOid, edits: &[(PathInRepo, Edit)]) -> Result<Vec<bool>, ReadError> {
+        surgery::would_change(&self.objects()?, at, edits)
     }
 
     /// The tree, parents and date of `commit`.

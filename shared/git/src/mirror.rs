@@ -11,19 +11,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lockflight_promotion::plan::Entry;
+use lockflight_promotion::plan::{Edit, Entry, File, Listing};
 use lockflight_promotion::{CommitOid, PathInRepo, RepoId, TreeOid};
 
 use crate::blocking::blocking;
 use crate::changed::{self, ChangedPaths, ChangedPathsError, MergedPullRequest};
 use crate::commit::{self, CommitError, CommitSpec, Committed};
+use crate::foreign;
 use crate::inspect::{self, InspectError};
+use crate::listing;
 use crate::mirrors::{Remote, Shared};
 use crate::objects::{Missing, Objects};
 use crate::partial::Bringing;
 use crate::read::{self, Blobs, CommitInfo, Line, ReadError};
 pub use crate::slot::PrepareError;
 pub(crate) use crate::slot::Slot;
+use crate::surgery;
 
 /// The mirror of one repository on this machine, and the way to its remote. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -148,6 +151,51 @@ impl Mirror {
             .await
     }
 
+    /// The files below each of `paths` in `commit`, by their paths inside it; none where no directory stands. Every path asked for is a
+    /// key of the answer.
+    ///
+    /// # Errors
+    /// When one of them has more than 50,000 files; when the commit was not fetched, or an object cannot be read.
+    pub async fn listings(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> Result<BTreeMap<PathInRepo, Listing>, ReadError> {
+        let (commit, paths) = (commit.clone(), paths.to_vec());
+        self.read(move |objects| listing::listings(objects, &commit, &paths))
+            .await
+    }
+
+    /// The text of the files at `paths` in `commit`, or why it is none. Every path asked for is a key of the answer.
+    ///
+    /// # Errors
+    /// When the commit was not fetched, or an object cannot be read. What is about one file is said of that file.
+    pub async fn files(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+        max_bytes: u64,
+    ) -> Result<BTreeMap<PathInRepo, File>, ReadError> {
+        let (commit, paths) = (commit.clone(), paths.to_vec());
+        self.read(move |objects| listing::files(objects, &commit, &paths, max_bytes))
+            .await
+    }
+
+    /// Whether each of `edits`, by itself, would change anything at a commit, in their order. One that can't be made is said to: the
+    /// commit tells why.
+    ///
+    /// # Errors
+    /// When the commit was not fetched, or an object cannot be read.
+    pub async fn would_change(
+        &self,
+        at: &CommitOid,
+        edits: &[(PathInRepo, Edit)],
+    ) -> Result<Vec<bool>, ReadError> {
+        let (at, edits) = (at.clone(), edits.to_vec());
+        self.read(move |objects| surgery::would_change(objects, &at, &edits))
+            .await
+    }
+
     /// What stood at each of `paths` in `from` and in the commits before it by first parents, for as long as they come after `until`: at
     /// most `most` of them, the newest first.
     ///
@@ -223,7 +271,18 @@ impl Mirror {
     /// # Errors
     /// When the parent or a tree is not in the mirror, a file stands where a directory is needed, or the disk is full.
     pub async fn commit(&self, spec: CommitSpec) -> Result<Committed, CommitError> {
-        let (committed, made) = self.read(move |objects| commit::commit(objects, &spec)).await?;
+        let holds_foreign = self.holds_foreign(&spec);
+        let (committed, made) = self
+            .read(move |objects| {
+                let (committed, mut made) = commit::commit(objects, &spec)?;
+                if holds_foreign && committed.changed {
+                    let before = objects.asked(&spec.parent)?.tree;
+                    let tree = read::oid(committed.tree.as_str())?;
+                    foreign::beyond(objects, tree, Some(before), &mut made)?;
+                }
+                Ok::<_, CommitError>((committed, made))
+            })
+            .await?;
         if committed.changed {
             self.slot.remember(read::oid(committed.oid.as_str())?, made);
         }

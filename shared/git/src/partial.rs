@@ -18,6 +18,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use git2::Oid;
 
@@ -101,10 +102,31 @@ impl Bringing {
 impl Mirror {
     /// How this repository's remote is talked to.
     pub(crate) async fn way(&self) -> Result<Way, TransportError> {
-        Ok(match self.shared.wire.speech(&self.remote).await? {
-            Speech::Version2 { filter } => Way::Wire { filter },
-            _ => Way::Child,
-        })
+        let wire = &self.shared.wire;
+        match wire.speech(&self.remote).await? {
+            Speech::Version2 { filter } => {
+                self.slot.has_version_2();
+                Ok(Way::Wire { filter })
+            }
+            Speech::Other if wire.reaches(&self.remote)? && self.is_partial_here().await => {
+                // What is here is of no use to the git program. One odd answer, as of a proxy, is no reason to throw it away.
+                if self.slot.bears_without_version_2(Instant::now()) {
+                    wire.forget_speech(&self.remote);
+                    return Err(TransportError::NoVersion2);
+                }
+                Ok(Way::Child)
+            }
+            Speech::Other => Ok(Way::Child),
+        }
+    }
+
+    async fn is_partial_here(&self) -> bool {
+        let looked = self
+            .look(Arc::new(|objects: &Objects<'_>| {
+                Ok::<_, ReadError>(objects.is_partial())
+            }))
+            .await;
+        looked.0.unwrap_or(false)
     }
 
     /// Brings what some work has missed.
@@ -192,13 +214,16 @@ impl Mirror {
     pub(crate) async fn note_ends(&self, candidates: BTreeSet<Oid>) -> Result<(), ReadError> {
         let slot = Arc::clone(&self.slot);
         blocking(move || {
+            let generation = slot.generation();
+            // Whoever was cancelled while he did the same is still at it, though he has the turn no more.
+            let _alone = slot.writes_ends();
             let file = slot.dir.join("shallow");
             let unwritten = |error: io::Error| {
                 if error.kind() == io::ErrorKind::StorageFull {
                     let detail = error.to_string();
                     return ReadError::Bring(Box::new(TransportError::DiskFull { detail }));
                 }
-                slot.report_damage(slot.generation());
+                slot.report_damage(generation);
                 ReadError::Damaged {
                     what: "the file `shallow`".to_owned(),
                     source: git2::Error::from_str(&error.to_string()),
@@ -233,7 +258,8 @@ fn read_ends(file: &Path) -> io::Result<BTreeSet<Oid>> {
     }
 }
 
-/// All at once, under the name of a lock that the git program knows.
+/// All at once, under the name of a lock that the git program knows. Only this process uses the mirror, and one of its tasks at a time comes here, so
+/// a lock that is there already is of somebody who is gone.
 fn write_ends(file: &Path, ends: &BTreeSet<Oid>) -> io::Result<()> {
     if ends.is_empty() {
         return match fs::remove_file(file) {

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use lockflight_promotion::plan::Entry;
+use lockflight_promotion::plan::{Edit, Entry, File, Listing};
 use lockflight_promotion::{BranchName, CommitOid, Lease, PathInRepo, RepoId, TreeOid};
 
 use crate::{
-    Ahead, Blobs, ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec, Committed,
-    FetchError, Fetched, InspectError, Line, MergedPullRequest, Mirror, Mirrors, PushError, PushOutcome,
-    ReadError, RefUpdate, Remote,
+    Ahead, Blobs, BringError, Brought, ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec,
+    Committed, FetchError, Fetched, InspectError, Line, MergedPullRequest, Mirror, Mirrors, PushError,
+    PushOutcome, ReadError, RefUpdate, Remote,
 };
 
 /// The mirrors of one process. Clones share them.
@@ -87,6 +87,48 @@ pub trait MirrorPort: Clone + Send + Sync + 'static {
             Ok(blobs)
         }
     }
+
+    /// The files below directories: [`Mirror::listings`].
+    ///
+    /// # Errors
+    /// When there are too many of them, or they can't be read.
+    fn listings(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> impl Future<Output = Result<BTreeMap<PathInRepo, Listing>, ReadError>> + Send;
+
+    /// The texts of files: [`Mirror::files`].
+    ///
+    /// # Errors
+    /// When git can't be read. What is about one file is said of that file.
+    fn files(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+        max_bytes: u64,
+    ) -> impl Future<Output = Result<BTreeMap<PathInRepo, File>, ReadError>> + Send;
+
+    /// Whether each of `edits`, by itself, would change anything at a commit: [`Mirror::would_change`].
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn would_change(
+        &self,
+        at: &CommitOid,
+        edits: &[(PathInRepo, Edit)],
+    ) -> impl Future<Output = Result<Vec<bool>, ReadError>> + Send;
+
+    /// Brings content of another repository, so that a commit here can hold it: [`Mirror::bring_from`].
+    ///
+    /// # Errors
+    /// When it is too much, or either repository or the disk fails.
+    fn bring_from(
+        &self,
+        other: &Self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> impl Future<Output = Result<Brought, BringError>> + Send;
 
     /// Brings what many steps are about to read: [`Mirror::bring_ahead`]. Whoever has everything does nothing.
     fn bring_ahead(
@@ -230,6 +272,40 @@ impl MirrorPort for Mirror {
         max_bytes: u64,
     ) -> Result<Blobs, ReadError> {
         Self::blobs(self, commit, paths, max_bytes).await
+    }
+
+    async fn listings(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> Result<BTreeMap<PathInRepo, Listing>, ReadError> {
+        Self::listings(self, commit, paths).await
+    }
+
+    async fn files(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+        max_bytes: u64,
+    ) -> Result<BTreeMap<PathInRepo, File>, ReadError> {
+        Self::files(self, commit, paths, max_bytes).await
+    }
+
+    async fn would_change(
+        &self,
+        at: &CommitOid,
+        edits: &[(PathInRepo, Edit)],
+    ) -> Result<Vec<bool>, ReadError> {
+        Self::would_change(self, at, edits).await
+    }
+
+    async fn bring_from(
+        &self,
+        other: &Self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> Result<Brought, BringError> {
+        Self::bring_from(self, other, commit, paths).await
     }
 
     async fn bring_ahead(&self, head: &CommitOid, history: usize, steps: &[Ahead]) {

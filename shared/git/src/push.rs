@@ -10,7 +10,7 @@ use crate::mirror::Mirror;
 use crate::objects::Objects;
 use crate::partial::Way;
 use crate::push_report::{Report, Verdict, reason, verdict};
-use crate::read::{DIRECTORY, KIND, ReadError, SUBMODULE, oid};
+use crate::read::{Found, KIND, ReadError, SUBMODULE, oid};
 use crate::transport_error::TransportError;
 
 /// So many commits of one line are looked through for what a server may lack.
@@ -336,15 +336,55 @@ fn differing(
         let before = old
             .as_ref()
             .and_then(|old| old.get_name_bytes(entry.name_bytes()))
-            .map(|entry| entry.id());
-        match entry.filemode_raw() & KIND {
-            DIRECTORY => differing(objects, entry.id(), before, found)?,
+            .map(|entry| Found::of(&entry));
+        let entry = Found::of(&entry);
+        match entry.mode & KIND {
             SUBMODULE => {}
-            _ if before != Some(entry.id()) && objects.has(entry.id()) => {
-                found.insert(entry.id());
+            _ if entry.is_directory() => {
+                // What was a file there has nothing in it.
+                let before = before.filter(Found::is_directory).map(|before| before.id);
+                differing(objects, entry.id, before, found)?;
+            }
+            _ if before.is_none_or(|before| before.id != entry.id) && objects.has(entry.id) => {
+                found.insert(entry.id);
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Edit, Upstream};
+
+    #[test]
+    fn what_was_a_file_and_is_a_directory_now_is_sent_and_no_damage() {
+        let upstream = Upstream::new();
+        let before = upstream.push(
+            "main",
+            "one",
+            &[
+                Edit::File("a", "1"),
+                Edit::Symlink("b", "a"),
+                Edit::Submodule("c", &"1".repeat(40)),
+                Edit::File("d/f", "2"),
+            ],
+        );
+        let blob = upstream.blob("3");
+        let leaf = format!("100644 blob {blob}\tf\n");
+        let leaf = upstream.git_with(&["mktree"], &[], leaf.as_bytes());
+        let root = format!(
+            "040000 tree {leaf}\ta\n040000 tree {leaf}\tb\n040000 tree {leaf}\tc\n100644 blob {blob}\td\n"
+        );
+        let root = upstream.git_with(&["mktree"], &[], root.as_bytes());
+        let after = upstream.commit_tree(&[&before], "two", &root);
+        let repo = git2::Repository::open_bare(upstream.path()).unwrap();
+        let objects = Objects::complete(&repo).unwrap();
+        let mut found = BTreeSet::new();
+        made_of(&objects, oid(after.as_str()).unwrap(), 1, &mut found).unwrap();
+        let expected = [after.as_str(), &root, &leaf, &blob].map(|id| oid(id).unwrap());
+        assert_eq!(found, BTreeSet::from(expected));
+    }
 }

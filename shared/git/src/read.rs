@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use git2::{ObjectType, Oid, Tree};
+use git2::{ObjectType, Oid, Tree, TreeEntry};
 use lockflight_promotion::plan::Entry;
 use lockflight_promotion::{CommitOid, ErrorClass, PathInRepo, TreeOid};
 
@@ -72,6 +72,16 @@ pub enum ReadError {
         /// The limit.
         most: u64,
     },
+    /// A directory has more files than are listed, or too many directories in it.
+    #[error(
+        "{path} has more than {most} files or directories, or directories that lie in each other too deep; no files can be selected of so many, so split it"
+    )]
+    TooManyListed {
+        /// The directory.
+        path: PathInRepo,
+        /// The limit.
+        most: usize,
+    },
     /// The file is larger than the caller takes.
     #[error("{path} has {size} bytes; at most {max} are accepted")]
     TooBig {
@@ -118,6 +128,7 @@ impl ReadError {
             Self::Bring(error) => error.class(),
             Self::ObjectFormat(_)
             | Self::TooManyFiles { .. }
+            | Self::TooManyListed { .. }
             | Self::TooBig { .. }
             | Self::Symlink { .. }
             | Self::NotAFile { .. } => ErrorClass::User,
@@ -182,14 +193,31 @@ pub(crate) fn is_descendant(
 }
 
 /// An entry of a tree: its raw mode and what it points to.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    mode: i32,
-    id: Oid,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) mode: i32,
+    pub(crate) id: Oid,
+}
+
+impl Found {
+    pub(crate) fn of(entry: &TreeEntry<'_>) -> Self {
+        Self {
+            mode: entry.filemode_raw(),
+            id: entry.id(),
+        }
+    }
+
+    pub(crate) const fn directory(id: Oid) -> Self {
+        Self { mode: DIRECTORY, id }
+    }
+
+    pub(crate) const fn is_directory(&self) -> bool {
+        self.mode & KIND == DIRECTORY
+    }
 }
 
 /// Looks up paths of one commit. The trees on the way are read once, since many paths share their parents.
-struct Lookup<'r> {
+pub(crate) struct Lookup<'r> {
     objects: &'r Objects<'r>,
     root: Oid,
     /// Directories that were read, by path; `None` where no directory stands.
@@ -197,7 +225,7 @@ struct Lookup<'r> {
 }
 
 impl<'r> Lookup<'r> {
-    fn new(objects: &'r Objects<'r>, commit: &CommitOid) -> Result<Self, ReadError> {
+    pub(crate) fn new(objects: &'r Objects<'r>, commit: &CommitOid) -> Result<Self, ReadError> {
         Self::of(objects, objects.asked(commit)?.tree)
     }
 
@@ -210,12 +238,10 @@ impl<'r> Lookup<'r> {
         })
     }
 
-    fn find(&mut self, path: &PathInRepo) -> Result<Option<Found>, ReadError> {
+    /// What stands at a path.
+    pub(crate) fn find(&mut self, path: &PathInRepo) -> Result<Option<Found>, ReadError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Ok(Some(Found {
-                mode: DIRECTORY,
-                id: self.root,
-            }));
+            return Ok(Some(Found::directory(self.root)));
         };
         if !self.directories.contains_key(parent.as_str()) {
             let tree = match self.find(&parent)? {
@@ -227,14 +253,11 @@ impl<'r> Lookup<'r> {
         let tree = self.directories.get(parent.as_str()).and_then(Option::as_ref);
         Ok(tree
             .and_then(|tree| tree.get_name_bytes(name.as_bytes()))
-            .map(|entry| Found {
-                mode: entry.filemode_raw(),
-                id: entry.id(),
-            }))
+            .map(|entry| Found::of(&entry)))
     }
 
     /// Whether the nearest thing that stands above `path` is no directory.
-    fn is_below_a_file(&mut self, path: &PathInRepo) -> Result<bool, ReadError> {
+    pub(crate) fn is_below_a_file(&mut self, path: &PathInRepo) -> Result<bool, ReadError> {
         let mut above = path.parent();
         while let Some(parent) = above {
             if let Some(found) = self.find(&parent)? {

@@ -1,6 +1,6 @@
 //! What all handles of one mirror share: its directory, its turn, its open repositories.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,13 @@ const MOST_USES: u32 = 256;
 /// Of so many commits it is remembered what they are made of.
 const MOST_REMEMBERED: usize = 2_048;
 
+/// So many trees are remembered as brought from other repositories.
+const MOST_FOREIGN: usize = 65_536;
+
+/// A server that spoke version 2 has to speak something else so often, and for so long, before it is believed.
+const FEW_ANSWERS: u32 = 5;
+const SHORT_TIME: Duration = Duration::from_mins(2);
+
 /// What all handles of one repository share.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -44,6 +51,11 @@ pub(crate) struct Slot {
     /// Every reader has a part of it while it reads; another one takes its place when packs are exchanged.
     readers: Mutex<Arc<()>>,
     made: Mutex<Made>,
+    foreign: Mutex<Foreign>,
+    /// Held while it is written down where history ends.
+    ends: Mutex<()>,
+    /// Since when the server has not spoken version 2, and how often that was seen.
+    without_version_2: Mutex<Option<(Instant, u32)>>,
     pub(crate) usage: Counters,
 }
 
@@ -104,6 +116,13 @@ struct Made {
     order: VecDeque<Oid>,
 }
 
+/// The trees that were brought from other repositories last.
+#[derive(Debug, Default)]
+struct Foreign {
+    trees: HashSet<Oid>,
+    order: VecDeque<Oid>,
+}
+
 impl Slot {
     pub(crate) fn new(repo: RepoId, root: &Path) -> Self {
         Self {
@@ -117,6 +136,9 @@ impl Slot {
             open: Mutex::default(),
             readers: Mutex::default(),
             made: Mutex::default(),
+            foreign: Mutex::default(),
+            ends: Mutex::default(),
+            without_version_2: Mutex::default(),
             usage: Counters::default(),
         }
     }
@@ -248,6 +270,51 @@ impl Slot {
         made.objects.get(&commit).cloned()
     }
 
+    /// Waits until nobody else writes down where history ends. Blocks.
+    pub(crate) fn writes_ends(&self) -> MutexGuard<'_, ()> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server speaks version 2.
+    pub(crate) fn has_version_2(&self) {
+        *self.doubts() = None;
+    }
+
+    /// The server did not speak version 2. Whether that is too new to be believed.
+    pub(crate) fn bears_without_version_2(&self, now: Instant) -> bool {
+        let mut doubts = self.doubts();
+        let (since, seen) = doubts.map_or((now, 1), |(since, seen)| (since, seen.saturating_add(1)));
+        *doubts = Some((since, seen));
+        seen <= FEW_ANSWERS || now.saturating_duration_since(since) < SHORT_TIME
+    }
+
+    fn doubts(&self) -> MutexGuard<'_, Option<(Instant, u32)>> {
+        self.without_version_2
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that trees were brought from another repository. Where that is forgotten, the server says what a push lacks.
+    pub(crate) fn note_foreign(&self, trees: impl IntoIterator<Item = Oid>) {
+        let mut foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        for tree in trees {
+            if foreign.trees.insert(tree) {
+                foreign.order.push_back(tree);
+            }
+        }
+        while foreign.order.len() > MOST_FOREIGN
+            && let Some(oldest) = foreign.order.pop_front()
+        {
+            foreign.trees.remove(&oldest);
+        }
+    }
+
+    /// Whether a tree is remembered as one that was brought from another repository.
+    pub(crate) fn is_foreign(&self, tree: Oid) -> bool {
+        let foreign = self.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        foreign.trees.contains(&tree)
+    }
+
     /// Makes sure that a usable bare repository stands in the directory, complete or partial. Blocks; call it with the turn taken.
     pub(crate) fn prepare(&self, kind: Kind) -> Result<Repository, PrepareError> {
         if self.is_damaged() {
@@ -369,6 +436,25 @@ fn sweep(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_without_version_2_is_believed_when_it_stays_so() {
+        let home = tempfile::tempdir().unwrap();
+        let slot = Slot::new(RepoId::new(1), home.path());
+        let begin = Instant::now();
+        let minute = Duration::from_mins(1);
+        for _ in 0..100 {
+            assert!(slot.bears_without_version_2(begin), "however many at once");
+        }
+        assert!(slot.bears_without_version_2(begin + minute));
+        assert!(!slot.bears_without_version_2(begin + 3 * minute));
+        slot.has_version_2();
+        for times in 0..FEW_ANSWERS {
+            let late = begin + times * 10 * minute;
+            assert!(slot.bears_without_version_2(late), "however seldom");
+        }
+        assert!(!slot.bears_without_version_2(begin + 100 * minute));
+    }
 
     #[test]
     fn an_open_repository_is_closed_when_it_is_idle_and_when_its_mirror_is_replaced() {

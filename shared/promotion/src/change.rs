@@ -29,6 +29,9 @@ pub struct Change {
     pub repo: Repository,
     /// The branch it was merged into.
     pub branch: BranchName,
+    /// The repository's default branch, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<BranchName>,
     /// The pull request's number.
     pub number: PrNumber,
     /// Its title, as people wrote it.
@@ -50,15 +53,21 @@ pub struct Change {
 }
 
 impl Change {
+    /// The repository's default branch.
+    #[must_use]
+    pub fn default_branch(&self) -> &BranchName {
+        self.default_branch.as_ref().unwrap_or(&self.branch)
+    }
+
     /// The identity of the promotion that this change belongs to, the same at every hop.
     #[must_use]
     pub fn promotion(&self) -> PromotionId {
-        let origin = self
-            .lineage
-            .origin
-            .as_ref()
-            .map_or(self.number, |origin| origin.number);
-        let digest = Sha256::digest(format!("lockflight:promotion:{}:{origin}", self.repo.id));
+        let origin = self.lineage.origin.as_ref();
+        let number = origin.map_or(self.number, |origin| origin.number);
+        let repo = origin
+            .and_then(|origin| origin.repo.as_ref())
+            .unwrap_or(&self.repo);
+        let digest = Sha256::digest(format!("lockflight:promotion:{}:{number}", repo.id));
         PromotionId::from_digest(digest.into())
     }
 
@@ -90,6 +99,9 @@ pub struct Origin {
     pub number: PrNumber,
     /// Who opened it.
     pub author: Login,
+    /// The repository that it is in, if that is another one than that of the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<Repository>,
 }
 
 /// One pull request on the way, and what it led from and to.
@@ -101,6 +113,9 @@ pub struct Hop {
     pub source: String,
     /// The paths of the targets.
     pub targets: Vec<PathInRepo>,
+    /// The repository of that pull request, if it is another one than the targets'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<Repository>,
 }
 
 impl PromotionId {

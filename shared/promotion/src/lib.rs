@@ -9,6 +9,10 @@
 
 pub mod change;
 pub mod class;
+pub mod code_owners;
+pub mod command;
+pub mod control;
+pub mod gate;
 pub mod ids;
 pub mod lease;
 pub mod location;
@@ -16,8 +20,10 @@ pub mod message;
 pub mod path;
 pub mod plan;
 pub mod policy;
+pub mod progress;
 pub mod telemetry;
 pub mod text;
+pub mod values;
 
 pub use class::{Classified, ErrorClass};
 pub use ids::{
@@ -25,6 +31,6 @@ pub use ids::{
     PrNumber, PromotionId, RepoId, RepoName, StepId, TraceParent, TreeOid,
 };
 pub use lease::{Fence, Lease, LeaseExpired};
-pub use location::{Location, Selection};
+pub use location::{Base, InvalidGlob, Location, Selection, Selector};
 pub use path::{InvalidPath, PathInRepo};
 pub use plan::plan;

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Repository};
-use crate::plan::Step;
-use crate::{BranchName, CommitOid, DeliveryId, MessageId, PlanId, PrNumber, StepId, TraceParent};
+use crate::plan::{PlannedFlow, Step};
+use crate::{BranchName, CommitOid, DeliveryId, Login, MessageId, PlanId, PrNumber, StepId, TraceParent};
 
 /// The version of the envelope's own fields.
 pub const ENVELOPE_VERSION: u8 = 1;
@@ -60,6 +60,7 @@ impl Envelope {
             Body::Promote(_) => "step.promote".to_owned(),
             Body::Merge(_) => "step.merge".to_owned(),
             Body::Report(_) => "step.report".to_owned(),
+            Body::Command(_) => "step.command".to_owned(),
             Body::Outcome(outcome) => format!("outcome.{}", outcome.name()),
         }
     }
@@ -81,6 +82,9 @@ pub enum Body {
     /// Tell people about a change: a status on it, and perhaps a comment.
     #[serde(rename = "step.report.v1")]
     Report(Box<ReportV1>),
+    /// Do what a person asked for in a comment, if that person may.
+    #[serde(rename = "step.command.v1")]
+    Command(Box<CommandV1>),
     /// Something happened. Only for the journal.
     #[serde(rename = "outcome.v1")]
     Outcome(Outcome),
@@ -99,6 +103,44 @@ pub struct DeliveryV1 {
     /// The pull request that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_request: Option<PullRequestHint>,
+    /// The comment that was written, by its numeric id (`issue_comment`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<u64>,
+    /// The label that was put on (`pull_request` with the action `labeled`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
+    /// The head of the pull request then, where the webhook has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<CommitOid>,
+}
+
+impl DeliveryV1 {
+    /// What tells of a merge: pull request `number` was closed, and is merged.
+    #[must_use]
+    pub fn merged(number: PrNumber, body_sha256: String) -> Self {
+        Self {
+            event: "pull_request".to_owned(),
+            action: Some("closed".to_owned()),
+            body_sha256,
+            pull_request: Some(PullRequestHint { number, merged: true }),
+            comment: None,
+            label: None,
+            sender: None,
+            head: None,
+        }
+    }
+}
+
+/// Who set a webhook off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sender {
+    /// The numeric id, which no other account ever has.
+    pub id: u64,
+    /// The login at that time.
+    pub login: Login,
 }
 
 /// What a webhook says of a pull request. Nothing is decided by it but whether to look.
@@ -121,6 +163,24 @@ pub struct PromoteV1 {
     pub step: Step,
     /// Whether the second identity approves the pull request (`autoApprovePromotionPrs`).
     pub approve: bool,
+    /// Whether somebody looks after the pull request once it is open, and merges it when its gates allow. Else it is merged as soon as may be,
+    /// where the step says that it is merged at all.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub attended: bool,
+}
+
+impl PromoteV1 {
+    /// The message that has a step carried out, in the repository that it leads to. It follows from `cause`.
+    #[must_use]
+    pub fn message(cause: &Envelope, promote: Self) -> Envelope {
+        let repo = promote.step.repo(&promote.change).clone();
+        let of = promote.change.repo.id.to_string();
+        let id = MessageId::of(&["promote", &of, promote.step.id.as_str()]);
+        Envelope {
+            repo,
+            ..cause.follow(id, Body::Promote(Box::new(promote)))
+        }
+    }
 }
 
 /// A step whose pull request is open and is to be merged without a person.
@@ -143,6 +203,30 @@ pub struct ReportV1 {
     pub report: Report,
 }
 
+/// What a person asks for. Who may is decided when it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandV1 {
+    /// The pull request that it was written on.
+    pub number: PrNumber,
+    /// The head of that pull request when the command was first seen: it is done to nothing else.
+    pub head: CommitOid,
+    /// The comment, by its numeric id; none if a label asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<u64>,
+    /// Who asks.
+    pub by: Sender,
+    /// When, in seconds since 1970 UTC.
+    pub at_s: i64,
+    /// What was written: the first line of the comment, or the name of the label.
+    pub line: String,
+    /// The context of the commit status that the policy has this line flip (`toggleCommitStatus`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toggle: Option<String>,
+    /// The answer in Markdown, where all that is asked for is something that a planner knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+}
+
 /// What is to be said about a change on its own pull request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -158,6 +242,16 @@ pub enum Report {
         plan: PlanId,
         /// Its steps.
         steps: Vec<Step>,
+        /// The flows that they follow, where those have gates or more than one wave: the steps of later waves are then yet to be sent. None
+        /// named, all steps are on their way.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        flows: Vec<PlannedFlow>,
+        /// Whether a second identity approves the pull requests.
+        #[serde(default, skip_serializing_if = "is_false")]
+        approve: bool,
+        /// Whether this is one look and no more, since another message waits for the end.
+        #[serde(default, skip_serializing_if = "is_false")]
+        once: bool,
         /// Whether there is no more waiting: a step without its pull request is then a failure.
         #[serde(default, skip_serializing_if = "is_false")]
         last: bool,
@@ -260,6 +354,17 @@ pub enum Outcome {
         /// The status's sentence.
         description: String,
     },
+    /// A person's command was carried out, or refused.
+    Commanded {
+        /// The pull request that it was written on.
+        number: PrNumber,
+        /// The command, as it was written.
+        command: String,
+        /// Who wrote it.
+        by: Login,
+        /// Whether it was done.
+        done: bool,
+    },
     /// The work can't be done as it stands; people were told.
     Stopped {
         /// The pull request that it was about.
@@ -294,6 +399,7 @@ impl Outcome {
             Self::NoChange { .. } => "no_change",
             Self::Declined { .. } => "declined",
             Self::Reported { .. } => "reported",
+            Self::Commanded { .. } => "commanded",
             Self::Stopped { .. } => "stopped",
             Self::Retried { .. } => "retried",
             Self::Parked { .. } => "parked",
@@ -375,6 +481,7 @@ mod tests {
             "no_change",
             "declined",
             "reported",
+            "commanded",
             "stopped",
             "retried",
             "parked",
@@ -382,6 +489,8 @@ mod tests {
         let wanted = outcomes.map(|name| format!("outcome.{name}")).into_iter();
         let others = [
             "delivery.pull_request",
+            "delivery.issue_comment",
+            "step.command",
             "step.promote",
             "step.merge",
             "report.nothing",

@@ -2,11 +2,12 @@
 
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{
-    Approval, Assigned, ChangedFile, Comment, CreatePullRequest, ForgeError, Identity, MergeMethod,
-    MergeOutcome, NewPullRequest, PullRequest, Review, Status,
+    Approval, Assigned, ChangedFile, CheckOutcome, CheckRun, Checks, Closing, Collaborator, Comment,
+    CreatePullRequest, ForgeError, FoundRepository, Identity, MergeMethod, MergeOutcome, NewPullRequest,
+    PullRequest, PullRequestEdit, Reaction, ReactionKind, Review, Status,
 };
 use lockflight_promotion::change::Repository;
-use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId};
+use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId, RepoName};
 use secrecy::SecretString;
 
 use crate::executor::Address;
@@ -27,6 +28,10 @@ impl ForgePort for Silent {
 
     async fn repository(&self, _repository: &Repository) -> Result<Self, ForgeError> {
         Ok(self.clone())
+    }
+
+    async fn find(&self, _name: &RepoName) -> Result<Option<FoundRepository>, ForgeError> {
+        unreachable!("{BEYOND}")
     }
 
     async fn identity(&self) -> Result<Identity, ForgeError> {
@@ -111,6 +116,22 @@ impl RepositoryPort for Silent {
         unreachable!("{BEYOND}")
     }
 
+    async fn comment(&self, _id: u64) -> Result<Option<Comment>, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn reactions(&self, _comment: u64) -> Result<Vec<Reaction>, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn react(&self, _comment: u64, _kind: ReactionKind) -> Result<(), ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn collaborator(&self, _login: &Login) -> Result<Option<Collaborator>, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn create_comment(&self, _number: PrNumber, _body: &str) -> Result<Comment, ForgeError> {
         unreachable!("{BEYOND}")
     }
@@ -124,6 +145,30 @@ impl RepositoryPort for Silent {
     }
 
     async fn set_status(&self, _commit: &CommitOid, _status: &Status) -> Result<(), ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn update_pull_request(
+        &self,
+        _number: PrNumber,
+        _edit: &PullRequestEdit,
+    ) -> Result<PullRequest, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn close_pull_request(&self, _number: PrNumber) -> Result<Closing, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn checks(&self, _commit: &CommitOid) -> Result<Checks, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn set_check(&self, _commit: &CommitOid, _run: &CheckRun) -> Result<CheckOutcome, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {
         unreachable!("{BEYOND}")
     }
 }

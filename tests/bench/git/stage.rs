@@ -200,6 +200,7 @@ impl Stage {
         let change = Change {
             repo: repo.clone(),
             branch: main(),
+            default_branch: None,
             number: PrNumber::new(1_000 + number as u64),
             title: "Raise".to_owned(),
             author: Login::parse("mona").expect("it is a login"),
@@ -212,6 +213,7 @@ impl Stage {
         };
         let changed = vec![format!("{}/{VALUES}", repositories::leaf(SOURCE, 0, component))];
         let wanted: Vec<PathInRepo> = reads(&self.policy, &change, &changed)
+            .own()
             .entries
             .into_iter()
             .collect();
@@ -221,12 +223,7 @@ impl Stage {
             .lines()
             .map(|tree| Entry::Tree(TreeOid::parse(tree).expect("git prints trees")));
         let entries: BTreeMap<PathInRepo, Entry> = wanted.into_iter().zip(trees).collect();
-        let facts = Facts {
-            change: change.clone(),
-            changed,
-            entries,
-            component_policies: BTreeMap::new(),
-        };
+        let facts = Facts::at_merge_commit(change.clone(), changed, entries, BTreeMap::new());
         let plan = plan(&self.policy, &facts).expect("all facts are there");
         let mut steps = plan.steps.into_iter();
         let step = steps.next().expect("the change goes somewhere");
@@ -244,6 +241,7 @@ impl Stage {
                 plan: plan.id,
                 step,
                 approve: false,
+                attended: false,
             })),
         }
     }

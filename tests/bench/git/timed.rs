@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use lockflight_git::port::{MirrorPort, MirrorsPort};
 use lockflight_git::{
-    Blobs, ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec, Committed, FetchError,
-    Fetched, InspectError, MergedPullRequest, PushError, PushOutcome, ReadError, RefUpdate, Remote,
+    Blobs, BringError, Brought, ChangedPaths, ChangedPathsError, CommitError, CommitInfo, CommitSpec,
+    Committed, FetchError, Fetched, InspectError, MergedPullRequest, PushError, PushOutcome, ReadError,
+    RefUpdate, Remote,
 };
-use lockflight_promotion::plan::Entry;
+use lockflight_promotion::plan::{Edit, Entry, File, Listing};
 use lockflight_promotion::{BranchName, CommitOid, Lease, PathInRepo, RepoId, TreeOid};
 
 use crate::executor::Phases;
@@ -77,6 +78,42 @@ impl<M: MirrorPort> MirrorPort for Timed<M> {
         max_bytes: u64,
     ) -> Result<Blobs, ReadError> {
         self.time("blob", self.inner.blobs(commit, paths, max_bytes))
+            .await
+    }
+
+    async fn listings(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> Result<BTreeMap<PathInRepo, Listing>, ReadError> {
+        self.time("entries", self.inner.listings(commit, paths)).await
+    }
+
+    async fn files(
+        &self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+        max_bytes: u64,
+    ) -> Result<BTreeMap<PathInRepo, File>, ReadError> {
+        self.time("blob", self.inner.files(commit, paths, max_bytes))
+            .await
+    }
+
+    async fn would_change(
+        &self,
+        at: &CommitOid,
+        edits: &[(PathInRepo, Edit)],
+    ) -> Result<Vec<bool>, ReadError> {
+        self.time("entries", self.inner.would_change(at, edits)).await
+    }
+
+    async fn bring_from(
+        &self,
+        other: &Self,
+        commit: &CommitOid,
+        paths: &[PathInRepo],
+    ) -> Result<Brought, BringError> {
+        self.time("fetch", self.inner.bring_from(&other.inner, commit, paths))
             .await
     }
 

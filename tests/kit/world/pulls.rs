@@ -100,6 +100,31 @@ impl World {
         labelled.unwrap_or_else(|error| panic!("#{number} cannot be labelled: {error}"));
     }
 
+    /// Has somebody write a comment; returns its id.
+    pub async fn say(&self, number: u64, body: &str, by: &str) -> u64 {
+        let written = self.forge.comment(REPOSITORY, number, body, by).await;
+        written
+            .unwrap_or_else(|error| panic!("#{number} cannot be commented on: {error}"))
+            .id
+    }
+
+    /// Returns the reactions to a comment, oldest first.
+    pub fn reactions(&self, number: u64, comment: u64) -> Vec<String> {
+        let comments = self.pull_request(number).comments;
+        let found = comments.into_iter().find(|one| one.id == comment);
+        let reactions = found.map(|one| one.reactions).unwrap_or_default();
+        reactions.into_iter().map(|one| one.content).collect()
+    }
+
+    /// Waits until Lockflight is done with a command, which it says by this reaction.
+    pub async fn until_reaction(&self, number: u64, comment: u64, content: &str) {
+        self.until(&format!("the reaction {content} on #{number}"), |_| {
+            let reactions = self.reactions(number, comment);
+            reactions.iter().any(|one| one == content).then_some(())
+        })
+        .await;
+    }
+
     /// Returns a pull request as it is now.
     pub fn pull_request(&self, number: u64) -> PullRequest {
         let found = self.forge.pull_request(REPOSITORY, number);

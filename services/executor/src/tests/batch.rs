@@ -146,6 +146,9 @@ async fn a_report_after_the_steps_of_its_batch_costs_no_fetch_of_its_own() {
     batch.push(world.report(Report::Steps {
         plan: PlanId::parse("0".repeat(64)).unwrap(),
         steps: vec![world.step("e0"), world.step("e1")],
+        flows: Vec::new(),
+        approve: false,
+        once: false,
         last: false,
     }));
     let done = world.run(&batch).await;

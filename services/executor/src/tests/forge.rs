@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{
-    AccountType, Approval, Assigned, ChangedFile, Comment, CreatePullRequest, ForgeError, Identity,
-    MergeMethod, MergeOutcome, NewPullRequest, PullRequest, PullRequestState, RepoRef, Review, Status,
+    AccountType, Approval, Assigned, ChangedFile, CheckOutcome, CheckRun, Checks, Closing, Collaborator,
+    Comment, CreatePullRequest, ForgeError, FoundRepository, Identity, MergeMethod, MergeOutcome,
+    NewPullRequest, PullRequest, PullRequestEdit, PullRequestState, Reaction, ReactionKind, RepoRef, Review,
+    Status,
 };
 use lockflight_git::testing::{REPO, git_in};
 use lockflight_promotion::change::Repository;
-use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId};
+use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId, RepoName};
 use secrecy::SecretString;
 
 use super::world::{login, oid, repository};
@@ -28,6 +30,8 @@ pub(super) struct State {
     pub(super) pulls: Vec<PullRequest>,
     pub(super) comments: Vec<Comment>,
     pub(super) statuses: BTreeMap<CommitOid, Status>,
+    pub(super) reactions: BTreeMap<u64, Vec<Reaction>>,
+    pub(super) people: BTreeMap<String, Collaborator>,
 }
 
 impl FakeForge {
@@ -59,6 +63,14 @@ impl ForgePort for FakeForge {
 
     async fn repository(&self, _repository: &Repository) -> Result<Self, ForgeError> {
         Ok(self.clone())
+    }
+
+    async fn find(&self, name: &RepoName) -> Result<Option<FoundRepository>, ForgeError> {
+        let found = repository();
+        Ok((found.name == *name).then(|| FoundRepository {
+            repository: found,
+            default_branch: BranchName::parse("main").unwrap(),
+        }))
     }
 
     async fn identity(&self) -> Result<Identity, ForgeError> {
@@ -164,6 +176,33 @@ impl RepositoryPort for FakeForge {
         Ok(CreatePullRequest::Created(Box::new(pull)))
     }
 
+    async fn update_pull_request(
+        &self,
+        number: PrNumber,
+        edit: &PullRequestEdit,
+    ) -> Result<PullRequest, ForgeError> {
+        let mut state = self.state();
+        let pull = state.pulls.iter_mut().find(|pull| pull.number == number).unwrap();
+        let edit = edit.clone();
+        pull.title = edit.title.unwrap_or_else(|| pull.title.clone());
+        pull.body = edit.body.unwrap_or_else(|| pull.body.clone());
+        pull.base_branch = edit.base.unwrap_or_else(|| pull.base_branch.clone());
+        pull.state = edit.state.unwrap_or(pull.state);
+        Ok(pull.clone())
+    }
+
+    async fn close_pull_request(&self, number: PrNumber) -> Result<Closing, ForgeError> {
+        let mut state = self.state();
+        let pull = state.pulls.iter_mut().find(|pull| pull.number == number).unwrap();
+        let was = std::mem::replace(&mut pull.state, PullRequestState::Closed);
+        let pull = Box::new(pull.clone());
+        Ok(match (pull.merged, was) {
+            (true, _) => Closing::Merged(pull),
+            (false, PullRequestState::Closed) => Closing::AlreadyClosed(pull),
+            (false, PullRequestState::Open) => Closing::Closed(pull),
+        })
+    }
+
     async fn add_labels(&self, _number: PrNumber, _labels: &[String]) -> Result<(), ForgeError> {
         Ok(())
     }
@@ -194,19 +233,49 @@ impl RepositoryPort for FakeForge {
         unreachable!("nothing is merged here")
     }
 
-    async fn comments(&self, _number: PrNumber) -> Result<Vec<Comment>, ForgeError> {
-        Ok(self.state().comments.clone())
+    async fn comments(&self, number: PrNumber) -> Result<Vec<Comment>, ForgeError> {
+        let mut comments = self.state().comments.clone();
+        comments.retain(|comment| comment.number == Some(number));
+        Ok(comments)
     }
 
-    async fn create_comment(&self, _number: PrNumber, body: &str) -> Result<Comment, ForgeError> {
+    async fn comment(&self, id: u64) -> Result<Option<Comment>, ForgeError> {
+        let state = self.state();
+        Ok(state.comments.iter().find(|comment| comment.id == id).cloned())
+    }
+
+    async fn reactions(&self, comment: u64) -> Result<Vec<Reaction>, ForgeError> {
+        Ok(self.state().reactions.get(&comment).cloned().unwrap_or_default())
+    }
+
+    async fn react(&self, comment: u64, kind: ReactionKind) -> Result<(), ForgeError> {
+        let reaction = Reaction {
+            author: login("lockflight[bot]"),
+            kind,
+        };
+        let mut state = self.state();
+        let reactions = state.reactions.entry(comment).or_default();
+        if !reactions.contains(&reaction) {
+            reactions.push(reaction);
+        }
+        Ok(())
+    }
+
+    async fn collaborator(&self, login: &Login) -> Result<Option<Collaborator>, ForgeError> {
+        Ok(self.state().people.get(login.as_str()).cloned())
+    }
+
+    async fn create_comment(&self, number: PrNumber, body: &str) -> Result<Comment, ForgeError> {
         let mut state = self.state();
         let comment = Comment {
             id: state.comments.len() as u64,
             node_id: String::new(),
             author: login("lockflight[bot]"),
+            author_id: None,
             author_type: AccountType::Bot,
             body: body.to_owned(),
             html_url: String::new(),
+            number: Some(number),
             created_at: 0,
         };
         state.comments.push(comment.clone());
@@ -229,5 +298,19 @@ impl RepositoryPort for FakeForge {
     async fn set_status(&self, commit: &CommitOid, status: &Status) -> Result<(), ForgeError> {
         self.state().statuses.insert(commit.clone(), status.clone());
         Ok(())
+    }
+
+    async fn checks(&self, _commit: &CommitOid) -> Result<Checks, ForgeError> {
+        Ok(Checks::default())
+    }
+
+    async fn set_check(&self, _commit: &CommitOid, _run: &CheckRun) -> Result<CheckOutcome, ForgeError> {
+        Ok(CheckOutcome::NotAllowed(
+            "this forge has statuses only".to_owned(),
+        ))
+    }
+
+    async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {
+        Ok(Vec::new())
     }
 }

@@ -1,6 +1,7 @@
 //! The executor over real git and a forge in memory.
 
 mod batch;
+mod command;
 mod forge;
 mod report;
 mod world;

@@ -46,6 +46,9 @@ async fn a_report_waits_for_its_steps_as_often_as_it_may_fail_however_often_it_w
     let mut report = world.report(Report::Steps {
         plan: PlanId::parse("0".repeat(64)).unwrap(),
         steps: vec![world.step("lab")],
+        flows: Vec::new(),
+        approve: false,
+        once: false,
         last: false,
     });
     report.attempt = 20;
@@ -76,6 +79,9 @@ async fn a_plan_whose_report_is_parked_is_looked_at_once_more_and_told_as_it_is(
     let report = world.report(Report::Steps {
         plan: PlanId::parse("0".repeat(64)).unwrap(),
         steps: vec![world.step("lab")],
+        flows: Vec::new(),
+        approve: false,
+        once: false,
         last: false,
     });
     let done = world.run(std::slice::from_ref(&report)).await;

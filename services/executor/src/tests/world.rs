@@ -12,12 +12,14 @@ use lockflight_fleet::{LockError, LockGuard, RepoLock};
 use lockflight_git::testing::{Edit, REPO, Upstream, branch};
 use lockflight_git::{Identity, Mirrors, Usage};
 use lockflight_promotion::change::{Change, Lineage, Repository};
-use lockflight_promotion::message::{Body, ENVELOPE_VERSION, Envelope, Outcome, PromoteV1, Report, ReportV1};
+use lockflight_promotion::message::{
+    Body, CommandV1, ENVELOPE_VERSION, Envelope, Outcome, PromoteV1, Report, ReportV1,
+};
 use lockflight_promotion::plan::{FlowRef, Step, Sync};
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_promotion::{
     BranchName, CommitOid, DeliveryId, Fence, Lease, Login, MessageId, PathInRepo, PlanId, PrNumber, RepoId,
-    RepoName, StepId, TraceParent,
+    RepoName, Selection, StepId, TraceParent,
 };
 
 use super::forge::FakeForge;
@@ -163,6 +165,7 @@ impl World {
         Change {
             repo: repository(),
             branch: branch("main"),
+            default_branch: None,
             number: PrNumber::new(7),
             title: "Raise the replicas".to_owned(),
             author: login("ann"),
@@ -194,11 +197,16 @@ impl World {
                 from: path("src/web"),
                 to: path(&format!("{target}/web")),
                 tree: Some(self.upstream.tree(&self.main, "src/web")),
+                selection: Selection::default(),
+                keys: None,
             }],
             skipped: Vec::new(),
             auto_merge: false,
             title: format!("Promote web to {target}"),
             branch: BranchName::parse(format!("promotions/{target}")).unwrap(),
+            repo: None,
+            base: None,
+            wave: 0,
         }
     }
 
@@ -212,6 +220,7 @@ impl World {
             plan: PlanId::parse("0".repeat(64)).unwrap(),
             step: self.step(target),
             approve: false,
+            attended: false,
         };
         envelope(&format!("promote:{target}"), Body::Promote(Box::new(promote)))
     }
@@ -219,6 +228,11 @@ impl World {
     pub(super) fn report(&self, report: Report) -> Envelope {
         let change = self.change();
         envelope("report", Body::Report(Box::new(ReportV1 { change, report })))
+    }
+
+    pub(super) fn command(&self, command: CommandV1) -> Envelope {
+        let comment = command.comment.unwrap_or_default();
+        envelope(&format!("command:{comment}"), Body::Command(Box::new(command)))
     }
 
     pub(super) async fn prepare(&self, batch: &[Envelope]) -> Vec<Result<Prepared<FakeForge>, Failure>> {

@@ -108,6 +108,97 @@ async fn what_sets_nothing_off_is_accepted_and_not_published() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_promotion_is_told_even_if_it_was_not_merged() {
+    let ingress = start().await;
+    let mut closed = merged();
+    closed["pull_request"]["merged"] = json!(false);
+    closed["pull_request"]["head"]["ref"] = json!("promotions/7-main-0123456789ab");
+    let answered = ingress.send(delivery("pull_request", closed.to_string())).await;
+    assert_eq!(answered.status, StatusCode::ACCEPTED, "{}", answered.body);
+    let Message::Delivery(told) = ingress.take().await.body else {
+        panic!("a delivery was published as something else");
+    };
+    let hint = told.pull_request.unwrap();
+    assert_eq!((told.action.as_deref(), hint.merged), (Some("closed"), false));
+}
+
+fn comment(action: &str, body: &str) -> Value {
+    let mut event = merged();
+    let repository = event["repository"].take();
+    json!({
+        "action": action,
+        "issue": {"number": 12, "pull_request": {"merged_at": "2026-01-02T03:04:05Z"}},
+        "comment": {"id": 1_042, "body": body},
+        "repository": repository,
+        "sender": {"id": 4, "login": "mona", "type": "User"},
+    })
+}
+
+#[tokio::test]
+async fn a_comment_that_may_be_a_command_is_published_as_ids_alone() {
+    let ingress = start().await;
+    let body = comment("created", &format!("/promote hold {MARKER}")).to_string();
+    let answered = ingress.send(delivery("issue_comment", body)).await;
+    assert_eq!(answered.body["status"], "accepted", "{}", answered.body);
+    let envelope = ingress.take().await;
+    assert!(!serde_json::to_string(&envelope).unwrap().contains(MARKER));
+    assert_eq!(envelope.routing_key(), "delivery.issue_comment");
+    let Message::Delivery(delivery) = envelope.body else {
+        panic!("not a delivery: {envelope:?}");
+    };
+    assert_eq!(delivery.comment, Some(1_042));
+    assert_eq!(delivery.action.as_deref(), Some("created"));
+    let hint = delivery.pull_request.unwrap();
+    assert_eq!((hint.number.get(), hint.merged), (12, true));
+    let sender = delivery.sender.unwrap();
+    assert_eq!((sender.id, sender.login.as_str()), (4, "mona"));
+}
+
+#[tokio::test]
+async fn other_comments_are_not_published() {
+    let ingress = start().await;
+    let mut on_an_issue = comment("created", "/promote hold");
+    on_an_issue["issue"]
+        .as_object_mut()
+        .unwrap()
+        .remove("pull_request");
+    let mut by_a_bot = comment("created", "/promote hold");
+    by_a_bot["sender"]["type"] = json!("Bot");
+    for body in [
+        comment("edited", "/promote hold"),
+        comment("deleted", "/promote hold"),
+        comment("created", "> /promote hold"),
+        comment("created", "thank you"),
+        on_an_issue,
+        by_a_bot,
+    ] {
+        let answered = ingress.send(delivery("issue_comment", body.to_string())).await;
+        assert_eq!(answered.body["status"], "ignored", "{body}");
+    }
+    assert_eq!(ingress.stored().await, 0);
+}
+
+#[tokio::test]
+async fn the_label_that_asks_for_a_plan_is_published_and_no_other() {
+    let ingress = start().await;
+    let mut body = merged();
+    body["action"] = json!("labeled");
+    body["pull_request"]["merged"] = json!(false);
+    body["sender"] = json!({"id": 4, "login": "mona", "type": "User"});
+    for (label, status) in [("show-plan", "accepted"), ("bug", "ignored")] {
+        body["label"] = json!({"name": label});
+        let answered = ingress.send(pull_request(&body)).await;
+        assert_eq!(answered.body["status"], status, "{label}");
+    }
+    assert_eq!(ingress.stored().await, 1);
+    let Message::Delivery(delivery) = ingress.take().await.body else {
+        panic!("not a delivery");
+    };
+    assert_eq!(delivery.label.as_deref(), Some("show-plan"));
+    assert!(delivery.sender.is_some());
+}
+
+#[tokio::test]
 async fn a_ping_is_answered_with_a_pong() {
     let ingress = start().await;
     let body = json!({"zen": MARKER, "hook_id": 30, "hook": {"type": "App"}});

@@ -1,12 +1,16 @@
 //! One module for each command.
 
+pub(crate) mod bump;
 pub(crate) mod completions;
 mod configured;
 pub(crate) mod doctor;
+pub(crate) mod drift;
 pub(crate) mod health;
+pub(crate) mod init;
 pub(crate) mod parked;
 pub(crate) mod plan;
 pub(crate) mod sandbox;
+pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod topology;
 pub(crate) mod validate;

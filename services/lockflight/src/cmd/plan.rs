@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use lockflight_git::{Committed, LocalError, LocalRepository};
 use lockflight_promotion::plan::{Plan, Skipped, Step};
-use lockflight_promotion::policy::TELEFONISTKA_FILE;
+use lockflight_promotion::policy::{NATIVE_FILE, TELEFONISTKA_FILE};
 use serde::Serialize;
 
 use crate::cli::{PlanArgs, PlanFormat, ReportFormat};
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let planned = match offline.policy() {
         Ok(None) => {
             return Ok(not_found(anyhow::anyhow!(
-                "there is no {TELEFONISTKA_FILE} at {head}, so nothing is promoted"
+                "there is no {NATIVE_FILE} and no {TELEFONISTKA_FILE} at {head}, so nothing is promoted"
             )));
         }
         Ok(Some(policy)) => offline.plan(&policy),

@@ -13,6 +13,7 @@ use lockflight_fleet::embedded::{EmbeddedFleet, EmbeddedOptions};
 use lockflight_forge::{Auth, ForgeConfig};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::IngressConfig;
+use lockflight_outbound::OutboundConfig;
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_runtime::config::process_env;
 use lockflight_runtime::telemetry::LogConfig;
@@ -169,6 +170,7 @@ async fn start_roles(
         executors: Some(4),
         batch: 32,
         sweep: Some(Duration::from_secs(60)),
+        outbound: OutboundConfig::default(),
     };
     let config = RolesConfig {
         backend: Backend::Embedded {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use lockflight_promotion::policy::{
-    ComponentPolicy, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE, decode,
+    ComponentPolicy, NATIVE_FILE, Policy, PolicyError, PolicyErrors, TELEFONISTKA_FILE, decode,
 };
 use serde::Serialize;
 
@@ -30,14 +30,30 @@ pub(crate) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     };
     if files.is_empty() {
         crate::complain(&anyhow::anyhow!(
-            "there is no {TELEFONISTKA_FILE} below {}",
+            "there is neither {NATIVE_FILE} nor {TELEFONISTKA_FILE} below {}; `lockflight init` writes one",
             args.path.display()
         ));
         return Ok(Exit::NotFound);
     }
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    // Both kinds may lie in one repository; the one at its top says which kind counts.
+    let tops: Vec<&Path> = files
+        .iter()
+        .filter(|file| metadata.is_dir() && file.parent() == Some(args.path.as_path()))
+        .map(PathBuf::as_path)
+        .collect();
+    let is_native = |path: &Path| path.file_name().is_some_and(|name| name == NATIVE_FILE);
+    let wins = if tops.iter().any(|top| is_native(top)) {
+        Some(NATIVE_FILE)
+    } else {
+        (!tops.is_empty()).then_some(TELEFONISTKA_FILE)
+    };
     for file in &files {
         let is_root = !metadata.is_dir() || file.parent() == Some(args.path.as_path());
+        if let Some(wins) = wins.filter(|wins| file.file_name().is_none_or(|name| name != *wins)) {
+            warnings.push(unused(file, wins));
+            continue;
+        }
         match check(file, is_root)? {
             Ok(odd) => warnings.extend(odd),
             Err(found) => errors.extend(found.iter().cloned()),
@@ -51,6 +67,19 @@ pub(crate) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     })
 }
 
+/// A file that nothing reads, because the repository's policy is of the other kind.
+fn unused(path: &Path, wins: &str) -> PolicyError {
+    let name = path.to_string_lossy();
+    PolicyError {
+        file: name.strip_prefix("./").unwrap_or(&name).to_owned(),
+        line: 1,
+        column: 1,
+        message: format!(
+            "this file is not used and was not checked, because the repository's policy is {wins}"
+        ),
+    }
+}
+
 /// Checks one file: the policy of a repository, or that of a component. A file that is named by itself is what it looks like.
 fn check(path: &Path, is_root: bool) -> anyhow::Result<Result<Vec<PolicyError>, PolicyErrors>> {
     let name = path.to_string_lossy();
@@ -60,7 +89,15 @@ fn check(path: &Path, is_root: bool) -> anyhow::Result<Result<Vec<PolicyError>, 
         Ok(text) => text,
         Err(errors) => return Ok(Err(errors)),
     };
-    let looks_like_a_component = text.contains("promotionTarget") && !text.contains("promotionPaths");
+    let begins = |keys: &[&str]| {
+        text.lines()
+            .any(|line| keys.iter().any(|key| line.starts_with(key)))
+    };
+    let looks_like_a_component = if path.file_name().is_some_and(|name| name == NATIVE_FILE) {
+        begins(&["targets:"]) && !begins(&["flows:", "environments:"])
+    } else {
+        text.contains("promotionTarget") && !text.contains("promotionPaths")
+    };
     Ok(if is_root && !looks_like_a_component {
         Policy::compile(name, &text).map(|policy| policy.warnings().to_vec())
     } else {
@@ -69,7 +106,7 @@ fn check(path: &Path, is_root: bool) -> anyhow::Result<Result<Vec<PolicyError>, 
 }
 
 /// All policy files below a directory, the root's first, without looking into `.git` or behind symlinks.
-fn policy_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn policy_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut left = vec![directory.to_owned()];
     while let Some(directory) = left.pop() {
@@ -83,7 +120,11 @@ fn policy_files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
                 .with_context(|| format!("{} can't be read", entry.path().display()))?;
             if kind.is_dir() && entry.file_name() != ".git" {
                 left.push(entry.path());
-            } else if kind.is_file() && entry.file_name() == TELEFONISTKA_FILE {
+            } else if kind.is_file()
+                && [NATIVE_FILE, TELEFONISTKA_FILE]
+                    .iter()
+                    .any(|name| entry.file_name() == *name)
+            {
                 found.push(entry.path());
             }
         }

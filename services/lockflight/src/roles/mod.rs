@@ -16,6 +16,7 @@ use lockflight_fleet::{Queue, RepoLock, Seat, Work};
 use lockflight_forge::{Forge, ForgeConfig};
 use lockflight_git::{Identity, PlainHttp};
 use lockflight_ingress::IngressConfig;
+use lockflight_outbound::OutboundConfig;
 use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_runtime::{Health, Shutdown, http};
 use tokio::net::TcpListener;
@@ -118,6 +119,8 @@ pub(crate) struct WorkersConfig {
     pub(crate) batch: usize,
     /// How often deliveries that never arrived are asked for; only an App can.
     pub(crate) sweep: Option<Duration>,
+    /// What a policy may have called.
+    pub(crate) outbound: OutboundConfig,
 }
 
 /// Roles that run until their shutdown drains.
@@ -152,6 +155,7 @@ pub(crate) fn check(config: RolesConfig) -> anyhow::Result<()> {
     }
     if let Some(workers) = config.workers {
         parts::connections(workers.forge, workers.approver)?;
+        parts::outbound(workers.outbound)?;
     }
     Ok(())
 }

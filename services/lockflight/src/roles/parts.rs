@@ -9,6 +9,7 @@ use lockflight_fleet::worker::{Handler, WorkerOptions, work};
 use lockflight_fleet::{Queue, RepoLock, Work};
 use lockflight_forge::{Forge, ForgeConfig, Hook};
 use lockflight_git::{Mirrors, MirrorsConfig};
+use lockflight_outbound::{Outbound, OutboundConfig};
 use lockflight_planner::Planner;
 use lockflight_runtime::Shutdown;
 use tokio::sync::watch;
@@ -29,6 +30,11 @@ pub(super) fn connections(
         .transpose()
         .context("[github.approver] can't be used")?;
     Ok((forge, approver))
+}
+
+/// The way to the addresses that policies name.
+pub(super) fn outbound(config: OutboundConfig) -> anyhow::Result<Outbound> {
+    Outbound::new(config).context("[outbound] can't be used")
 }
 
 /// Starts planner, sweep and executor, as far as the process has them. `sweeps` tells whether it is this process that sweeps.
@@ -52,6 +58,7 @@ pub(super) fn start<Q: Queue, L: RepoLock>(
     .context("the git mirrors can't be kept")?;
     drop(shutdown.spawn("upkeep", upkeep(mirrors.clone(), shutdown.clone())));
     let (forge, approver) = connections(config.forge, config.approver)?;
+    let outbound = outbound(config.outbound)?;
 
     if let Some(planners) = config.planners {
         if let Some(every) = config.sweep {
@@ -73,7 +80,7 @@ pub(super) fn start<Q: Queue, L: RepoLock>(
             max_attempts: config.max_attempts,
             merge_poll: config.merge_poll,
         };
-        let executor = Executor::new(forge, approver, mirrors, locks, executor);
+        let executor = Executor::new(forge, approver, mirrors, locks, executor).with_outbound(outbound);
         let options = WorkerOptions {
             concurrency: executors.max(1),
             batch: config.batch.max(1),

@@ -81,6 +81,15 @@ impl Story {
             Outcome::Declined { number, .. } => {
                 self.say("declined", &format!("#{number}  was closed by a person"));
             }
+            Outcome::Commanded {
+                number,
+                command,
+                by,
+                done,
+            } => {
+                let refused = if *done { "" } else { " (refused)" };
+                self.say("commanded", &format!("#{number}  {by}: {command}{refused}"));
+            }
             Outcome::Stopped { number, reason } => self.say("STOPPED", &format!("#{number}  {reason}")),
             Outcome::Retried { reason, .. } => self.say("retrying", reason),
             Outcome::Parked { reason } => self.say("PARKED", reason),

@@ -9,7 +9,7 @@ use crate::change::Change;
 use crate::clock::Timestamp;
 use crate::error::{FieldError, ForgeError};
 use crate::forge::Inner;
-use crate::model::{Access, Comment, Label, PullRequest, Review, ReviewState, UserKind};
+use crate::model::{Access, Comment, Label, PullRequest, Reaction, Review, ReviewState, UserKind};
 use crate::operations::pull_requests::{self, announce};
 use crate::state::{RepoRef, State};
 use crate::webhook::payload;
@@ -63,6 +63,7 @@ pub(crate) async fn comment(
             via_app,
             body,
             minimized: None,
+            reactions: Vec::new(),
             created_at: now,
             updated_at: now,
         };
@@ -133,6 +134,52 @@ pub(crate) fn minimize(
         action: "minimized",
     });
     Ok(())
+}
+
+/// The reactions that there are.
+pub(crate) const REACTIONS: [&str; 8] = [
+    "+1", "-1", "laugh", "confused", "heart", "hooray", "eyes", "rocket",
+];
+
+/// Reacts to a comment, and tells whether that is new.
+pub(crate) fn react(
+    inner: &Arc<Inner>,
+    repo: &RepoRef,
+    actor: &Actor,
+    id: u64,
+    content: &str,
+) -> Result<(Reaction, bool), ForgeError> {
+    if !REACTIONS.contains(&content) {
+        return Err(ForgeError::field(FieldError::coded(
+            "Reaction", "content", "invalid",
+        )));
+    }
+    let (number, reaction) = {
+        let mut state = inner.state();
+        let reaction = Reaction {
+            id: state.fresh_id(),
+            author: actor.login().to_owned(),
+            content: content.to_owned(),
+            created_at: Timestamp::now(),
+        };
+        let (number, comment) = find(&mut state, repo, id)?;
+        let present = comment
+            .reactions
+            .iter()
+            .find(|one| one.content == content && one.author == reaction.author);
+        if let Some(present) = present {
+            return Ok((present.clone(), false));
+        }
+        comment.reactions.push(reaction.clone());
+        (number, reaction)
+    };
+    inner.tell(Change::Comment {
+        repository: repo.full_name.clone(),
+        number,
+        id,
+        action: "reacted",
+    });
+    Ok((reaction, true))
 }
 
 fn find<'a>(state: &'a mut State, repo: &RepoRef, id: u64) -> Result<(u64, &'a mut Comment), ForgeError> {

@@ -126,3 +126,42 @@ pub(super) async fn remove(call: Call, Path((owner, name, id)): IdPath) -> Answe
     conversation::delete_comment(&call.inner, &repo, &call.actor, id).await?;
     no_content()
 }
+
+/// `GET /repos/{owner}/{repo}/issues/comments/{id}/reactions`
+pub(super) async fn reactions(call: Call, Path((owner, name, id)): IdPath) -> Answer {
+    let repo = call.repo(&owner, &name, Need::READ_ISSUES)?;
+    let page = call.page()?;
+    let (_, comment) = find(&call, &repo, id)?;
+    let state = call.inner.state();
+    let shaper = call.inner.shaper(&state);
+    let shapes: Vec<Value> = page
+        .cut(&comment.reactions)
+        .iter()
+        .map(|reaction| shaper.reaction(reaction))
+        .collect();
+    Ok(page.link(ok(&shapes.into())?, &call.address(), comment.reactions.len()))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct NewReaction {
+    #[serde(default)]
+    content: String,
+}
+
+/// `POST /repos/{owner}/{repo}/issues/comments/{id}/reactions`
+pub(super) async fn react(
+    call: Call,
+    Path((owner, name, id)): IdPath,
+    Body(new): Body<NewReaction>,
+) -> Answer {
+    // Whoever may look may react; an App needs the permission to write.
+    let need = match &call.actor {
+        Actor::User(_) => Need::READ_ISSUES,
+        _ => Need::WRITE_ISSUES,
+    };
+    let repo = call.repo(&owner, &name, need)?;
+    let (reaction, is_new) = conversation::react(&call.inner, &repo, &call.actor, id, &new.content)?;
+    let state = call.inner.state();
+    let shape = call.inner.shaper(&state).reaction(&reaction);
+    if is_new { created(&shape) } else { ok(&shape) }
+}

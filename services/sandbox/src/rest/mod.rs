@@ -19,6 +19,7 @@ mod rate_limit;
 mod repositories;
 mod reviews;
 mod statuses;
+mod teams;
 
 use std::sync::Arc;
 
@@ -86,6 +87,14 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
                 .patch(comments::update)
                 .delete(comments::remove)
         })
+        .route(
+            "/issues/comments/{id}/reactions",
+            get(comments::reactions).post(comments::react),
+        )
+        .route(
+            "/collaborators/{login}/permission",
+            get(repositories::permission_of),
+        )
         .route("/issues/{number}", get(issues::get))
         .route(
             "/issues/{number}/comments",
@@ -107,6 +116,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
         .route("/compare/{*basehead}", get(commits::compare))
         .route("/check-runs", post(checks::create))
         .route("/check-runs/{id}", patch(checks::update).get(checks::get))
+        .route("/check-runs/{id}/annotations", get(checks::annotations))
         .route("/branches", get(branches::list))
         .route("/branches/{*rest}", get(branches::dispatch))
         .route("/hooks", get(deliveries::hooks))
@@ -129,6 +139,7 @@ pub(crate) fn router(inner: Arc<Inner>) -> Router {
             post(deliveries::redeliver_of_app),
         )
         .route("/installation/repositories", get(apps::repositories))
+        .route("/orgs/{org}/teams/{slug}/members", get(teams::members))
         .route("/rate_limit", get(rate_limit::get))
         .route("/user", get(repositories::user))
         .route("/users/{login}", get(repositories::user_by_login))

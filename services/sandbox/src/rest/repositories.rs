@@ -1,11 +1,13 @@
 //! Repositories and accounts.
 
 use axum::extract::Path;
+use serde_json::json;
 
 use super::call::Call;
 use super::{Answer, ok};
 use crate::auth::{Actor, Need};
 use crate::error::ForgeError;
+use crate::model::Access;
 
 /// `GET /repos/{owner}/{repo}`
 pub(super) async fn get(call: Call, Path((owner, name)): Path<(String, String)>) -> Answer {
@@ -38,4 +40,31 @@ pub(super) async fn user_by_login(call: Call, Path(login): Path<String>) -> Answ
         return Err(ForgeError::not_found());
     }
     ok(&call.inner.shaper(&state).profile(&login))
+}
+
+/// `GET /repos/{owner}/{repo}/collaborators/{login}/permission`
+pub(super) async fn permission_of(
+    call: Call,
+    Path((owner, name, login)): Path<(String, String, String)>,
+) -> Answer {
+    let repo = call.repo(&owner, &name, Need::METADATA)?;
+    let state = call.inner.state();
+    if !state.users.contains_key(&login.to_lowercase()) {
+        return Err(ForgeError::not_found());
+    }
+    let access = state.repository(&repo.key)?.access_of(&login);
+    let mut user = call.inner.shaper(&state).user(&login);
+    user["role_name"] = access.role().into();
+    user["permissions"] = json!({
+        "pull": access >= Access::Read,
+        "triage": access >= Access::Write,
+        "push": access >= Access::Write,
+        "maintain": access >= Access::Maintain,
+        "admin": access >= Access::Admin,
+    });
+    ok(&json!({
+        "permission": access.permission(),
+        "role_name": access.role(),
+        "user": user,
+    }))
 }

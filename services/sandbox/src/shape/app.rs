@@ -152,7 +152,14 @@ impl Shaper<'_> {
 }
 
 /// The events that the forge sends, which is what `*` stands for. GitHub lists an App's events one by one.
-const EVENTS: [&str; 5] = ["check_run", "issue_comment", "pull_request", "push", "status"];
+const EVENTS: [&str; 6] = [
+    "check_run",
+    "issue_comment",
+    "pull_request",
+    "pull_request_review",
+    "push",
+    "status",
+];
 
 fn named(events: &[String]) -> Vec<&str> {
     if events.iter().any(|event| event == "*") {

@@ -7,7 +7,7 @@ use crate::git::commits::{Commit, Signature};
 use crate::git::diff::{FileChange, Touched};
 use crate::git::objects::TreeEntry;
 use crate::ids::node_id;
-use crate::model::{CheckRun, Status, User};
+use crate::model::{CheckAnnotation, CheckRun, Status, User};
 use crate::state::Repository;
 
 fn who(signature: &Signature) -> Value {
@@ -324,13 +324,35 @@ impl Shaper<'_> {
                 "title": run.title,
                 "summary": run.summary,
                 "text": run.text,
-                "annotations_count": 0,
+                "annotations_count": run.annotations.len(),
                 "annotations_url": format!("{url}/annotations"),
             },
             "name": run.name,
             "check_suite": {"id": run.id},
             "app": run.app.and_then(|app| self.state.apps.get(&app)).map(|app| self.app(app)),
             "pull_requests": [],
+        })
+    }
+
+    /// Shapes a remark of a check run.
+    pub(crate) fn check_annotation(
+        &self,
+        repository: &Repository,
+        run: &CheckRun,
+        annotation: &CheckAnnotation,
+    ) -> Value {
+        let path = path_in_url(&annotation.path);
+        json!({
+            "path": annotation.path,
+            "blob_href": format!("{}/contents/{path}?ref={}", self.repo_url(repository), run.head_sha),
+            "start_line": annotation.start_line,
+            "end_line": annotation.end_line,
+            "start_column": null,
+            "end_column": null,
+            "annotation_level": annotation.level,
+            "title": annotation.title.as_deref().unwrap_or_default(),
+            "message": annotation.message,
+            "raw_details": "",
         })
     }
 }

@@ -4,24 +4,20 @@ use serde_json::{Map, Value, json};
 
 use super::{Shaper, links, path_in_url};
 use crate::ids::node_id;
-use crate::model::{Comment, Label, PullRequest, Review};
+use crate::model::{Comment, Label, PullRequest, Reaction, Review};
+use crate::operations::conversation::REACTIONS;
 use crate::state::Repository;
 
-fn no_reactions(url: &str) -> Value {
-    let kinds = [
-        "+1",
-        "-1",
-        "laugh",
-        "confused",
-        "heart",
-        "hooray",
-        "eyes",
-        "rocket",
-        "total_count",
-    ];
-    let mut reactions: Map<String, Value> = kinds.into_iter().map(|kind| (kind.into(), 0.into())).collect();
-    reactions.insert("url".into(), format!("{url}/reactions").into());
-    reactions.into()
+/// Counts reactions, as GitHub shows them with what they are about.
+fn counted(url: &str, reactions: &[Reaction]) -> Value {
+    let count = |kind: &str| reactions.iter().filter(|one| one.content == kind).count();
+    let mut counted: Map<String, Value> = REACTIONS
+        .into_iter()
+        .map(|kind| (kind.into(), count(kind).into()))
+        .collect();
+    counted.insert("total_count".into(), reactions.len().into());
+    counted.insert("url".into(), format!("{url}/reactions").into());
+    counted.into()
 }
 
 impl Shaper<'_> {
@@ -80,7 +76,7 @@ impl Shaper<'_> {
             "created_at": pull.created_at,
             "updated_at": pull.updated_at,
             "author_association": self.association(&repository.owner, &pull.author),
-            "reactions": no_reactions(&url),
+            "reactions": counted(&url, &[]),
             "performed_via_github_app": null,
             "draft": pull.draft,
             "pull_request": {
@@ -115,8 +111,19 @@ impl Shaper<'_> {
             "updated_at": comment.updated_at,
             "author_association": self.association(&repository.owner, &comment.author),
             "performed_via_github_app": app,
-            "reactions": no_reactions(&url),
+            "reactions": counted(&url, &comment.reactions),
             "minimized": comment.minimized.as_ref().map(|reason| json!({"reason": reason})),
+        })
+    }
+
+    /// Shapes a reaction.
+    pub(crate) fn reaction(&self, reaction: &Reaction) -> Value {
+        json!({
+            "id": reaction.id,
+            "node_id": node_id("REA", reaction.id),
+            "user": self.user(&reaction.author),
+            "content": reaction.content,
+            "created_at": reaction.created_at,
         })
     }
 

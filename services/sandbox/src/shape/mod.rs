@@ -112,6 +112,14 @@ impl Shaper<'_> {
         })
     }
 
+    /// Shapes a member of a team. Nobody keeps teams within teams here.
+    pub(crate) fn team_member(&self, login: &str) -> Value {
+        let mut shape = self.user(login);
+        shape["role"] = "member".into();
+        shape["inherited"] = false.into();
+        shape
+    }
+
     /// Shapes an organization as webhooks carry it.
     pub(crate) fn organization(&self, login: &str) -> Value {
         let user = self.state.user(login);

@@ -2,5 +2,7 @@
 //!
 //! Everything has the effects that the same thing has over HTTP: events are sent, `refs/pull` is kept.
 
+mod checks;
 mod pull_requests;
 mod repositories;
+mod teams;

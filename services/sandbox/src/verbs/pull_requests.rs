@@ -139,6 +139,18 @@ impl Forge {
         conversation::comment(&self.inner, &repo, &user(actor), number, body.to_owned()).await
     }
 
+    /// Replaces the text of a comment, as somebody who may change other people's does on the page.
+    ///
+    /// # Errors
+    ///
+    /// [`ForgeError::NotFound`], [`ForgeError::Validation`].
+    pub async fn edit_comment(&self, name: &str, id: u64, body: &str, actor: &str) -> Result<(), ForgeError> {
+        let repo = self.repo(name)?;
+        conversation::edit_comment(&self.inner, &repo, &user(actor), id, body.to_owned())
+            .await
+            .map(drop)
+    }
+
     /// Approves the head of a pull request.
     ///
     /// # Errors

@@ -517,6 +517,7 @@ const fn tag(body: &Body) -> &'static str {
         Body::Promote(_) => "step.promote.v1",
         Body::Merge(_) => "step.merge.v1",
         Body::Report(_) => "step.report.v1",
+        Body::Command(_) => "step.command.v1",
         Body::Outcome(_) => "outcome.v1",
     }
 }

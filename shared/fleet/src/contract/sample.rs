@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::message::{
-    Body, DeliveryV1, ENVELOPE_VERSION, Envelope, Outcome, PullRequestHint, Report, ReportV1,
+    Body, DeliveryV1, ENVELOPE_VERSION, Envelope, Outcome, Report, ReportV1,
 };
 use lockflight_promotion::{
     BranchName, CommitOid, DeliveryId, Login, MessageId, PrNumber, RepoId, RepoName, TraceParent,
@@ -26,15 +26,7 @@ pub fn delivery(repo: u64, id: &str) -> Envelope {
     envelope(
         repo,
         id,
-        Body::Delivery(DeliveryV1 {
-            event: "pull_request".to_owned(),
-            action: Some("closed".to_owned()),
-            body_sha256: "00".repeat(32),
-            pull_request: Some(PullRequestHint {
-                number: PrNumber::new(1),
-                merged: true,
-            }),
-        }),
+        Body::Delivery(DeliveryV1::merged(PrNumber::new(1), "00".repeat(32))),
     )
 }
 
@@ -49,6 +41,7 @@ pub fn step(repo: u64, id: &str) -> Envelope {
             change: Change {
                 repo: repository(repo),
                 branch: BranchName::parse("main").unwrap(),
+                default_branch: None,
                 number: PrNumber::new(1),
                 title: "Raise the replicas".to_owned(),
                 author: Login::parse("ann").unwrap(),

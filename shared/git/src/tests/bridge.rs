@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
@@ -45,6 +46,7 @@ pub(crate) struct Asked {
 pub(crate) struct Bridge {
     url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
+    is_old: Arc<AtomicBool>,
 }
 
 impl Bridge {
@@ -58,12 +60,17 @@ impl Bridge {
             upstream.git(&["config", key, value]);
         }
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let is_old: Arc<AtomicBool> = Arc::default();
+        let speaks_old = Arc::clone(&is_old);
         let (root, log) = (upstream.path().parent().unwrap().to_owned(), Arc::clone(&asked));
         let handler = move |ConnectInfo(peer): ConnectInfo<SocketAddr>,
                             method: Method,
                             uri: Uri,
-                            headers: HeaderMap,
+                            mut headers: HeaderMap,
                             body: Bytes| {
+            if speaks_old.load(Ordering::Relaxed) {
+                headers.remove("git-protocol");
+            }
             let what = format!("{method} {}", uri.to_string().trim_start_matches("/upstream.git"));
             log.lock().unwrap().push(Asked {
                 what,
@@ -78,7 +85,7 @@ impl Bridge {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/upstream.git", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, asked }
+        Self { url, asked, is_old }
     }
 
     pub(crate) fn remote(&self) -> Remote {
@@ -87,6 +94,11 @@ impl Bridge {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// From now on the server speaks what it spoke before version 2, or version 2 again.
+    pub(crate) fn speak_old(&self, is_old: bool) {
+        self.is_old.store(is_old, Ordering::Relaxed);
     }
 
     /// What was asked since this was called last.

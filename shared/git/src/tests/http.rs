@@ -1,6 +1,10 @@
 //! The whole way over git's own smart HTTP, with a token.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+
+use git2::Oid;
+use lockflight_promotion::ErrorClass;
 
 use super::bridge::{Bridge, TOKEN, remote_with};
 use super::{path, spec};
@@ -69,4 +73,84 @@ async fn a_promotion_travels_over_http_with_a_token() {
         ),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn one_answer_of_another_version_costs_no_mirror() {
+    let upstream = Upstream::new();
+    let first = upstream.push("main", "one", &[Edit::File("f", "1")]);
+    let bridge = Bridge::of(&upstream).await;
+    let fetch = async |need| {
+        let worker = mirror(&upstream, bridge.url(), "worker", TOKEN);
+        let fetched = worker.fetch(&branch("main"), need).await;
+        (worker, fetched)
+    };
+    let _fetched = fetch(&first).await.1.unwrap();
+    let mark = upstream
+        .mirrors_config()
+        .root
+        .join("worker")
+        .join(format!("{REPO}.git"))
+        .join("mark");
+    std::fs::write(&mark, "").unwrap();
+
+    let second = upstream.push("main", "two", &[Edit::File("f", "2")]);
+    bridge.speak_old(true);
+    let (worker, refused) = fetch(&second).await;
+    let error = refused.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            FetchError::Transport {
+                source: TransportError::NoVersion2,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(error.class(), ErrorClass::Retry);
+    assert!(worker.commit_info(&first).await.is_ok() && mark.exists());
+    // The same process asks again, and does not go by what it heard before.
+    bridge.speak_old(false);
+    let _fetched = worker.fetch(&branch("main"), &second).await.unwrap();
+    assert!(mark.exists());
+    drop(worker);
+    // A new mirror of a server that is old has nothing to lose.
+    bridge.speak_old(true);
+    let fresh = mirror(&upstream, bridge.url(), "fresh", TOKEN);
+    let _fetched = fresh.fetch(&branch("main"), &second).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_ends_of_history_are_written_by_one_at_a_time_whoever_was_cancelled() {
+    let upstream = Upstream::new();
+    let mut head = upstream.push("main", "first", &[Edit::File("f", "0")]);
+    for number in 0..70 {
+        let tree = upstream.tree(&head, "");
+        head = upstream.commit_tree(&[&head], &format!("{number}"), tree.as_str());
+    }
+    upstream.set("main", &head);
+    let bridge = Bridge::of(&upstream).await;
+    let worker = mirror(&upstream, bridge.url(), "worker", TOKEN);
+    let _fetched = worker.fetch(&branch("main"), &head).await.unwrap();
+    let dir = upstream
+        .mirrors_config()
+        .root
+        .join("worker")
+        .join(format!("{REPO}.git"));
+    let ends = std::fs::read_to_string(dir.join("shallow")).unwrap();
+    assert!(!ends.is_empty());
+    let all: BTreeSet<Oid> = ends.lines().map(|line| Oid::from_str(line).unwrap()).collect();
+    for _ in 0..20 {
+        // What somebody left who is gone, and many at once, each of whom has something to write.
+        std::fs::write(dir.join("shallow.lock"), "left").unwrap();
+        std::fs::write(dir.join("shallow"), "").unwrap();
+        let writers = (0..8).map(|_| worker.note_ends(all.clone()));
+        for written in futures::future::join_all(writers).await {
+            written.unwrap();
+        }
+        assert!(!worker.slot.is_damaged());
+        assert_eq!(std::fs::read_to_string(dir.join("shallow")).unwrap(), ends);
+        assert!(!dir.join("shallow.lock").exists());
+    }
 }

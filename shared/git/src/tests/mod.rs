@@ -4,11 +4,15 @@ pub(crate) mod bridge;
 mod changed;
 mod content;
 mod edit;
+mod elsewhere;
 mod fetch;
 mod http;
+mod keys;
+mod listing;
 mod local;
 mod push;
 mod secrets;
+mod selection;
 
 use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
 
@@ -32,7 +36,10 @@ fn path(path: &str) -> PathInRepo {
 fn spec(parent: &CommitOid, edits: &[(&str, Option<&TreeOid>)]) -> CommitSpec {
     CommitSpec {
         parent: parent.clone(),
-        edits: edits.iter().map(|(at, tree)| (path(at), tree.cloned())).collect(),
+        edits: edits
+            .iter()
+            .map(|(at, tree)| (path(at), tree.cloned().into()))
+            .collect(),
         message: "Promote".into(),
         author: Identity {
             name: "Ada".into(),
@@ -53,4 +60,16 @@ fn nested(upstream: &Upstream, leaf: &str, levels: usize, width: usize) -> Strin
         tree = upstream.git_with(&["mktree"], &[], lines.as_bytes());
     }
     tree
+}
+
+/// A tree that holds one tree, which holds one tree, and so on, `levels` deep; the last one holds a file.
+fn deep(upstream: &Upstream, content: &str, levels: usize) -> String {
+    let repo = git2::Repository::open_bare(upstream.path()).unwrap();
+    let mut entry = (repo.blob(content.as_bytes()).unwrap(), 0o100_644);
+    for _ in 0..=levels {
+        let mut tree = repo.treebuilder(None).unwrap();
+        tree.insert("f", entry.0, entry.1).unwrap();
+        entry = (tree.write().unwrap(), 0o040_000);
+    }
+    entry.0.to_string()
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::http::{Deadline, Http, Service};
 use super::offer::{ReceiveOffer, UploadOffer};
+use super::outgoing::Outgoing;
 use super::packets::Packets;
 use super::{Limits, Speech};
 use crate::mirrors::{MirrorsConfig, Remote};
@@ -94,6 +95,19 @@ impl Wire {
         Ok(self.upload_offer(remote, self.deadline()).await?.speech())
     }
 
+    /// Whether the remote is reached over HTTP at all.
+    ///
+    /// # Errors
+    /// When the address is refused.
+    pub(crate) fn reaches(&self, remote: &Remote) -> Result<bool, TransportError> {
+        self.http.reaches(remote)
+    }
+
+    /// Has the remote's server asked anew what it speaks.
+    pub(crate) fn forget_speech(&self, remote: &Remote) {
+        self.upload.forget(&remote.url);
+    }
+
     /// The time of an operation that begins now.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::new(self.limits.total, self.limits.idle)
@@ -112,7 +126,13 @@ impl Wire {
         }
         let answer = self
             .http
-            .ask(remote, Service::UploadOffer, Vec::new(), deadline, MOST_ANSWER)
+            .ask(
+                remote,
+                Service::UploadOffer,
+                Vec::new().into(),
+                deadline,
+                MOST_ANSWER,
+            )
             .await?;
         let offer = UploadOffer::read(Packets::new(answer)).await?;
         self.upload.learn(&remote.url, offer);
@@ -127,7 +147,10 @@ impl Wire {
         deadline: Deadline,
         most: u64,
     ) -> Result<Packets<'a>, TransportError> {
-        let answer = self.http.ask(remote, Service::Upload, body, deadline, most).await;
+        let answer = self
+            .http
+            .ask(remote, Service::Upload, body.into(), deadline, most)
+            .await;
         if answer.is_err() {
             self.upload.forget(&remote.url);
         }
@@ -148,7 +171,13 @@ impl Wire {
         }
         let answer = self
             .http
-            .ask(remote, Service::ReceiveOffer, Vec::new(), deadline, MOST_ANSWER)
+            .ask(
+                remote,
+                Service::ReceiveOffer,
+                Vec::new().into(),
+                deadline,
+                MOST_ANSWER,
+            )
             .await?;
         let offer = ReceiveOffer::read(Packets::new(answer)).await?;
         self.receive.learn(host, offer);
@@ -159,7 +188,7 @@ impl Wire {
     pub(super) async fn receive<'a>(
         &self,
         remote: &'a Remote,
-        body: Vec<u8>,
+        body: Outgoing,
         deadline: Deadline,
     ) -> Result<Packets<'a>, TransportError> {
         let answer = self

@@ -45,7 +45,8 @@ impl Wire {
             return Ok(Received::default());
         }
         let body = request.encode(names_format)?;
-        let mut packets = self.command(remote, body, deadline, self.limits.answer()).await?;
+        let most = self.limits.answer().min(request.most_bytes.unwrap_or(u64::MAX));
+        let mut packets = self.command(remote, body, deadline, most).await?;
         let mut received = Received::default();
         loop {
             let Some(heading) = packets.next_text().await? else {

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 
+use super::outgoing::{Outgoing, Payload};
 use crate::mirrors::{PlainHttp, Remote};
 use crate::transport::{Protocol, basic, check_address, scrub};
 use crate::transport_error::{TransportError, excerpt};
@@ -34,6 +36,9 @@ const USUAL_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest wait that a server can ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What there is too much of where an answer is too long.
+pub(crate) const BYTES_IN_ONE_ANSWER: &str = "bytes in one answer";
 
 /// The size of an answer's body, in bytes, in a span.
 const ANSWER_SIZE: &str = "http.response.body.size";
@@ -126,19 +131,36 @@ impl Deadline {
             .map_err(|_elapsed| TransportError::TimedOut { after })
     }
 
+    /// As [`Self::limit`], for work that takes bytes: those that it took count as a sign of life.
+    async fn limit_sending<F: Future>(
+        &self,
+        work: F,
+        taken: &AtomicU64,
+    ) -> Result<F::Output, TransportError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let before = taken.load(Ordering::Relaxed);
+            match self.limit(work.as_mut()).await {
+                Err(TransportError::TimedOut { .. })
+                    if Instant::now() < self.until && taken.load(Ordering::Relaxed) > before => {}
+                done => return done,
+            }
+        }
+    }
+
     pub(super) const fn timed_out(&self) -> TransportError {
         TransportError::TimedOut { after: self.total }
     }
 }
 
-type Tls = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Tls = Client<HttpsConnector<HttpConnector>, Payload>;
 
 /// The connections to all servers.
 #[derive(Debug)]
 pub(super) struct Http {
     plain_http: PlainHttp,
     connect_timeout: Duration,
-    plain: OnceLock<Client<HttpConnector, Full<Bytes>>>,
+    plain: OnceLock<Client<HttpConnector, Payload>>,
     tls: OnceLock<io::Result<Tls>>,
 }
 
@@ -163,23 +185,27 @@ impl Http {
         &self,
         remote: &'a Remote,
         service: Service,
-        body: Vec<u8>,
+        body: Outgoing,
         deadline: Deadline,
         most: u64,
     ) -> Result<Answer<'a>, TransportError> {
         let protocol = check_address(&remote.url, self.plain_http, false)?.protocol;
         let uri = address(&remote.url, service)?;
-        let span = span(service, &uri, body.len());
-        let body = Bytes::from(body);
-        let mut is_repeated = false;
+        let span = span(service, &uri, body.size());
+        let (mut payload, again) = match body {
+            Outgoing::Memory(bytes) => (Payload::memory(bytes.clone()), Some(bytes)),
+            Outgoing::File { file, size } => (Payload::file(file, size), None),
+        };
+        let mut again = again.filter(|_| service.is_repeatable());
         let response = loop {
-            let request = request(remote, service, &uri, body.clone())?;
+            let progress = payload.sent();
+            let request = request(remote, service, &uri, payload)?;
             let sent = self.send(protocol, request)?.instrument(span.clone());
-            match deadline.limit(sent).await? {
+            match deadline.limit_sending(sent, &progress).await? {
                 Ok(response) => break response,
                 // The server closed a connection that had been open for a while, just when it was used again.
-                Err(error) if service.is_repeatable() && !is_repeated && !error.is_connect() => {
-                    is_repeated = true;
+                Err(error) if !error.is_connect() && again.is_some() => {
+                    payload = Payload::memory(again.take().unwrap_or_default());
                 }
                 Err(error) => {
                     return Err(TransportError::Network {
@@ -216,7 +242,7 @@ impl Http {
     fn send(
         &self,
         protocol: Protocol,
-        request: Request<Full<Bytes>>,
+        request: Request<Payload>,
     ) -> Result<
         impl Future<Output = Result<Response<Incoming>, hyper_util::client::legacy::Error>> + use<>,
         TransportError,
@@ -254,7 +280,7 @@ impl Http {
     }
 }
 
-fn client<C: Connect + Clone>(connector: C) -> Client<C, Full<Bytes>> {
+fn client<C: Connect + Clone>(connector: C) -> Client<C, Payload> {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         // Less than servers keep one: not to be the last to know that a connection is gone saves pushes of unknown outcome.
@@ -283,8 +309,8 @@ fn request(
     remote: &Remote,
     service: Service,
     uri: &Uri,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, TransportError> {
+    body: Payload,
+) -> Result<Request<Payload>, TransportError> {
     let mut request = Request::builder()
         .method(service.method())
         .uri(uri.clone())
@@ -303,12 +329,12 @@ fn request(
         request = request.header(AUTHORIZATION, authorization);
     }
     request
-        .body(Full::new(body))
+        .body(body)
         .map_err(|_invalid| TransportError::Address("no request can be made of it"))
 }
 
 /// The span of one request. The repository is in the spans around.
-fn span(service: Service, uri: &Uri, body: usize) -> Span {
+fn span(service: Service, uri: &Uri, body: u64) -> Span {
     let (method, template) = (service.method(), service.path());
     info_span!(
         "git",
@@ -422,7 +448,7 @@ impl Answer<'_> {
             self.bytes = self.bytes.saturating_add(data.len() as u64);
             if self.bytes > self.most {
                 return Err(TransportError::TooLarge {
-                    what: "bytes in one answer",
+                    what: BYTES_IN_ONE_ANSWER,
                     most: self.most,
                 });
             }

@@ -30,6 +30,7 @@ mod fetch;
 mod http;
 mod list;
 mod offer;
+mod outgoing;
 mod pack;
 mod packets;
 mod pkt;
@@ -38,7 +39,9 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::http::BYTES_IN_ONE_ANSWER;
 pub(crate) use client::Wire;
+pub(crate) use pack::{install, staging, written};
 
 /// How this program names itself in requests.
 const AGENT: &str = concat!("agent=lockflight/", env!("CARGO_PKG_VERSION"));
@@ -125,6 +128,9 @@ pub(crate) struct Request {
     /// The most objects that the answer may bring, where that is less than the client takes of any: more is [`crate::TransportError::TooLarge`],
     /// right when the pack begins.
     pub(crate) most_objects: Option<u32>,
+    /// The most bytes that the answer may have, where that is less than the client takes of any: more is
+    /// [`crate::TransportError::TooLarge`] ([`BYTES_IN_ONE_ANSWER`]).
+    pub(crate) most_bytes: Option<u64>,
 }
 
 impl Request {

@@ -110,10 +110,7 @@ impl Receiver {
                 break objects;
             }
         };
-        let staging = tempfile::Builder::new()
-            .prefix("tmp_wire-")
-            .tempdir_in(&self.objects)
-            .map_err(written)?;
+        let staging = staging_in(&self.objects)?;
         let (until, given_up) = (self.deadline.until.into_std(), Arc::clone(given_up));
         // Never with an object database to take bases of deltas from: a hostile pack of that kind can keep libgit2 busy for ever, and none was asked for.
         let mut indexer =
@@ -144,7 +141,7 @@ impl Receiver {
             }
         }
         let name = indexer.commit().map_err(|error| self.indexed(&error))?;
-        install(&staging, &self.objects.join("pack"), &format!("pack-{name}")).map_err(written)?;
+        install_in(&staging, &self.objects, &name, true)?;
         Ok(Some(objects))
     }
 
@@ -190,8 +187,35 @@ async fn feed(
     Ok(handed.map_err(|_elapsed| deadline.timed_out())?.is_ok())
 }
 
-/// Moves a complete pack to where packs are looked for. The index comes last, since it is what they are found by.
-fn install(staging: &TempDir, packs: &Path, name: &str) -> io::Result<()> {
+/// A directory for a pack on its way into a repository. Should it be left behind, the mirror's sweep knows its name.
+pub(crate) fn staging(repository: &Path) -> Result<TempDir, TransportError> {
+    staging_in(&repository.join("objects"))
+}
+
+fn staging_in(objects: &Path) -> Result<TempDir, TransportError> {
+    tempfile::Builder::new()
+        .prefix("tmp_wire-")
+        .tempdir_in(objects)
+        .map_err(written)
+}
+
+/// Moves a complete pack into a repository, with a mark where what it refers to may be missing (`promised`).
+pub(crate) fn install(
+    staging: &TempDir,
+    repository: &Path,
+    name: &str,
+    promised: bool,
+) -> Result<(), TransportError> {
+    install_in(staging, &repository.join("objects"), name, promised)
+}
+
+fn install_in(staging: &TempDir, objects: &Path, name: &str, promised: bool) -> Result<(), TransportError> {
+    let packs = objects.join("pack");
+    install_files(staging, &packs, &format!("pack-{name}"), promised).map_err(written)
+}
+
+/// The index comes last, since it is what packs are found by.
+fn install_files(staging: &TempDir, packs: &Path, name: &str, promised: bool) -> io::Result<()> {
     fs::create_dir_all(packs)?;
     let place = |dir: &Path, extension: &str| dir.join(format!("{name}.{extension}"));
     if place(packs, "idx").exists() {
@@ -199,12 +223,14 @@ fn install(staging: &TempDir, packs: &Path, name: &str) -> io::Result<()> {
         return Ok(());
     }
     fs::rename(place(staging.path(), "pack"), place(packs, "pack"))?;
-    fs::write(place(packs, "promisor"), b"")?;
+    if promised {
+        fs::write(place(packs, "promisor"), b"")?;
+    }
     fs::rename(place(staging.path(), "idx"), place(packs, "idx"))
 }
 
 /// What a failure of the file system means.
-fn written(error: io::Error) -> TransportError {
+pub(crate) fn written(error: io::Error) -> TransportError {
     let detail = error.to_string();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {

@@ -10,6 +10,8 @@ use super::AGENT;
 use super::client::Wire;
 use super::http::{Deadline, said};
 use super::offer::ReceiveOffer;
+use super::outgoing::{Outgoing, Spool};
+use super::pack::written;
 use super::packets::{Band, Packets, bad};
 use super::pkt::{Decoder, Encoder, Packet, text};
 use crate::blocking::blocking;
@@ -67,11 +69,13 @@ impl Wire {
             }
         } else {
             let offer = self.receive_offer(remote, deadline).await?;
-            let mut body = commands(&sent, offer)?;
-            if sent.iter().any(|update| update.new.is_some()) {
+            let commands = commands(&sent, offer)?;
+            let body = if sent.iter().any(|update| update.new.is_some()) {
                 let (repository, objects) = (repository.to_owned(), new_objects.to_vec());
-                body.extend(blocking(move || pack(&repository, &objects)).await?);
-            }
+                blocking(move || pack(&repository, &objects, &commands)).await?
+            } else {
+                commands.into()
+            };
             lease.check(repo, Instant::now())?;
             let packets = self.receive(remote, body, deadline).await?;
             read_report(packets, offer, &sent).await?
@@ -159,24 +163,33 @@ fn commands(updates: &[&RefUpdate], offer: ReceiveOffer) -> Result<Vec<u8>, Tran
     Ok(request.finish()?)
 }
 
-/// A pack of exactly these objects, none of which builds on one that is not in it. Blocks.
-fn pack(repository: &Path, objects: &[Oid]) -> Result<Vec<u8>, ReadError> {
-    let failed = ReadError::damaged(|| "an object that is to be pushed");
-    let build = || {
+/// The commands, and behind them a pack of exactly these objects, none of which builds on one that is not in it. Blocks.
+fn pack(repository: &Path, objects: &[Oid], commands: &[u8]) -> Result<Outgoing, PushError> {
+    let unwritten = |error| PushError::Transport(written(error));
+    let mut body = Spool::new(repository);
+    body.add(commands).map_err(unwritten)?;
+    let mut failed = None;
+    let mut build = || {
         let repo = Repository::open_bare(repository)?;
         let mut builder = repo.packbuilder()?;
         builder.set_threads(1);
         for id in objects {
             builder.insert_object(*id, None)?;
         }
-        let mut pack = Vec::new();
-        builder.foreach(|part| {
-            pack.extend_from_slice(part);
-            true
-        })?;
-        Ok::<_, git2::Error>(pack)
+        builder.foreach(|part| match body.add(part) {
+            Ok(()) => true,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        })
     };
-    build().map_err(failed)
+    let built: Result<(), git2::Error> = build();
+    if let Some(error) = failed {
+        return Err(unwritten(error));
+    }
+    built.map_err(ReadError::damaged(|| "an object that is to be pushed"))?;
+    body.finish().map_err(unwritten)
 }
 
 /// Reads what became of each branch.

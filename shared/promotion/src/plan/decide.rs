@@ -1,11 +1,12 @@
 //! Which candidates become changes of a target (rules 4 to 8).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::candidates::{Candidate, Refused, StepKey};
-use super::{Entry, Facts, PlanError, Skipped, Sync};
-use crate::{PathInRepo, TreeOid};
+use super::compare::{Comparison, Selectors, files, trees};
+use super::{Content, Entry, Facts, Found, PlanError, Skipped, Sync};
+use crate::{Base, PathInRepo};
 
 /// What is to be done and what is not.
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub(super) struct Decided<'a> {
     /// Per pull request: the component's name and what becomes of it at one target.
     pub(super) syncs: BTreeMap<StepKey, Vec<(&'a str, Sync)>>,
     pub(super) refused: Vec<Refused>,
+    /// Waves, by flow and place, that something can't go to as long as a repository or branch can't be read: why.
+    pub(super) blocked: BTreeMap<(usize, usize), String>,
     pub(super) notes: Vec<String>,
 }
 
@@ -25,60 +28,129 @@ pub(super) fn decide<'a>(
         refused,
         ..Decided::default()
     };
+    let candidates = reachable(candidates, facts, &mut decided)?;
     let candidates = allowed(candidates, facts, &mut decided);
     let candidates = one_source_each(candidates, facts, &mut decided)?;
     let candidates = apart(candidates, &mut decided);
-    // Candidates of one component come one after the other, so each source is looked up once. Their targets come in no order: a hash is
-    // quicker than a search among many paths that begin alike.
-    let entries: HashMap<&str, &Entry> = facts
-        .entries
-        .iter()
-        .map(|(path, entry)| (path.as_str(), entry))
-        .collect();
-    let find = |path: &PathInRepo| {
-        let found = entries.get(path.as_str()).copied();
-        found.ok_or_else(|| PlanError::MissingFact(path.clone()))
-    };
+    let bases = Bases::of(&candidates, facts)?;
+    let own = content(facts, &Base::default())?;
+    let mut selectors = Selectors::default();
+    // Candidates of one component come one after the other, so each source is looked up once.
     let mut last: Option<(Rc<PathInRepo>, &Entry)> = None;
     for candidate in candidates {
-        let source = match &last {
-            Some((from, source)) if *from == candidate.from => *source,
-            _ => {
-                last.insert((Rc::clone(&candidate.from), find(&candidate.from)?))
-                    .1
-            }
+        let elsewhere = bases.get(&candidate.base)?;
+        let comparison = if candidate.travels_by_keys() {
+            files(&candidate, own, elsewhere.content)?
+        } else {
+            let source = match &last {
+                Some((from, source)) if *from == candidate.from => *source,
+                _ => {
+                    let source = entry(own, &candidate.from)?;
+                    last.insert((Rc::clone(&candidate.from), source)).1
+                }
+            };
+            trees(
+                &candidate,
+                source,
+                elsewhere.entry(&candidate.to)?,
+                (own, elsewhere.content),
+                &mut selectors,
+            )?
         };
-        match compare(&candidate, source, find(&candidate.to)?) {
-            Comparison::Equal => {}
-            Comparison::Differs(tree) => {
+        match comparison {
+            // Another branch is read as it is now, and not as it was at the change. What is equal there may be so because the step is done, and
+            // a plan that forgot the step would forget the gates behind it, too. Whoever carries it out sees that nothing is to be done.
+            Comparison::Possible { is_equal: true, .. } if candidate.base.is_own() => {}
+            Comparison::Possible { tree, keys, .. } => {
                 let sync = Sync {
                     from: PathInRepo::clone(&candidate.from),
                     to: candidate.to,
                     tree,
+                    selection: candidate.flow.selection.clone(),
+                    keys,
                 };
                 let syncs = decided.syncs.entry(candidate.step).or_default();
-                syncs.push((candidate.component.name, sync));
+                syncs.push((candidate.component.title(), sync));
             }
-            Comparison::NoDirectory(path) => decided.refuse(
-                &candidate,
-                format!(
-                    "a file, symlink or submodule stands at {path}, where the component's directory should be"
-                ),
-            ),
+            Comparison::Refused(reason) => decided.refuse(&candidate, reason),
         }
     }
     Ok(decided)
 }
 
+/// What was read where candidates lead, ready for many look-ups.
+struct Bases<'f>(BTreeMap<Base, At<'f>>);
+
+struct At<'f> {
+    content: &'f Content,
+    /// Targets come in no order: a hash is quicker than a search among many paths that begin alike.
+    entries: HashMap<&'f str, &'f Entry>,
+}
+
+impl<'f> Bases<'f> {
+    fn of(candidates: &[Candidate<'_>], facts: &'f Facts) -> Result<Self, PlanError> {
+        let mut bases = BTreeMap::new();
+        let wanted: BTreeSet<&Base> = candidates.iter().map(|candidate| &*candidate.base).collect();
+        for base in wanted {
+            let content = content(facts, base)?;
+            let entries = content
+                .entries
+                .iter()
+                .map(|(path, entry)| (path.as_str(), entry))
+                .collect();
+            bases.insert(base.clone(), At { content, entries });
+        }
+        Ok(Self(bases))
+    }
+
+    fn get(&self, base: &Base) -> Result<&At<'f>, PlanError> {
+        self.0
+            .get(base)
+            .ok_or_else(|| PlanError::MissingBase(base.clone()))
+    }
+}
+
+impl<'f> At<'f> {
+    fn entry(&self, path: &PathInRepo) -> Result<&'f Entry, PlanError> {
+        let found = self.entries.get(path.as_str()).copied();
+        found.ok_or_else(|| PlanError::MissingFact(path.clone()))
+    }
+}
+
 impl Decided<'_> {
     fn refuse(&mut self, candidate: &Candidate<'_>, reason: String) {
         let skipped = Skipped {
-            component: candidate.component.name.to_owned(),
+            component: candidate.component.title().to_owned(),
             target: candidate.to.clone(),
             reason,
         };
         self.refused.push((candidate.step, skipped));
     }
+}
+
+/// Those that lead to a repository and branch that are there and may be read.
+fn reachable<'a>(
+    candidates: Vec<Candidate<'a>>,
+    facts: &Facts,
+    decided: &mut Decided<'_>,
+) -> Result<Vec<Candidate<'a>>, PlanError> {
+    let mut kept = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        match facts.at.get(&*candidate.base) {
+            None => return Err(PlanError::MissingBase(Base::clone(&candidate.base))),
+            Some(Found::Unreachable(reason)) => {
+                let reason = format!("{}: {reason}", candidate.base);
+                let (flow, wave, _) = candidate.step;
+                decided
+                    .blocked
+                    .entry((flow, wave))
+                    .or_insert_with(|| reason.clone());
+                decided.refuse(&candidate, reason);
+            }
+            Some(Found::Content(_)) => kept.push(candidate),
+        }
+    }
+    Ok(kept)
 }
 
 /// Rule 4: those that the component's own policy lets go there.
@@ -95,7 +167,7 @@ fn allowed<'a>(
         .filter(|candidate| {
             let refusal = facts
                 .component_policies
-                .get(&*candidate.from)
+                .get(&*candidate.component_at)
                 .and_then(|policy| policy.refusal(candidate.target, &candidate.to));
             match refusal {
                 Some(reason) => {
@@ -116,14 +188,14 @@ fn one_source_each<'a>(
     decided: &mut Decided<'_>,
 ) -> Result<Vec<Candidate<'a>>, PlanError> {
     // Candidates come in the order of precedence, so the last one seen wins.
-    let mut winners: HashMap<&PathInRepo, &Candidate<'_>> = HashMap::with_capacity(candidates.len());
-    let mut contested: BTreeMap<&PathInRepo, Vec<&Candidate<'_>>> = BTreeMap::new();
+    let mut winners: HashMap<Place<'_>, &Candidate<'_>> = HashMap::with_capacity(candidates.len());
+    let mut contested: BTreeMap<Place<'_>, Vec<&Candidate<'_>>> = BTreeMap::new();
     for candidate in &candidates {
-        if let Some(rival) = winners.insert(&candidate.to, candidate)
+        if let Some(rival) = winners.insert(place(candidate), candidate)
             && rival.from != candidate.from
         {
             contested
-                .entry(&candidate.to)
+                .entry(place(candidate))
                 .or_insert_with(|| vec![rival])
                 .push(candidate);
         }
@@ -131,13 +203,14 @@ fn one_source_each<'a>(
     if contested.is_empty() {
         return Ok(candidates);
     }
+    let own = content(facts, &Base::default())?;
     for (to, rivals) in contested {
-        let mut winner: Option<(&Candidate<'_>, &Entry)> = None;
+        let mut winner: Option<(&Candidate<'_>, Standing<'_>)> = None;
         let mut losers = Vec::new();
         for rival in rivals {
-            let rival = (rival, entry(facts, &rival.from)?);
+            let rival = (rival, source(own, rival)?);
             let beaten = match winner {
-                Some((_, there)) if *there != Entry::Absent && *rival.1 == Entry::Absent => Some(rival),
+                Some((_, there)) if there != Standing::Gone && rival.1 == Standing::Gone => Some(rival),
                 beaten => {
                     winner = Some(rival);
                     beaten
@@ -150,10 +223,11 @@ fn one_source_each<'a>(
         for (loser, other) in losers {
             if other != content {
                 decided.notes.push(format!(
-                    "{to} has two sources in this change: {} is taken and {} is not ({}).",
+                    "{} has two sources in this change: {} is taken and {} is not ({}).",
+                    to.1,
                     winner.from,
                     loser.from,
-                    if *other == Entry::Absent {
+                    if other == Standing::Gone {
                         "which is gone"
                     } else {
                         "the later in the policy wins"
@@ -166,7 +240,7 @@ fn one_source_each<'a>(
         .iter()
         .map(|candidate| {
             winners
-                .get(&candidate.to)
+                .get(&place(candidate))
                 .is_none_or(|winner| winner.from == candidate.from)
         })
         .collect();
@@ -179,8 +253,59 @@ fn one_source_each<'a>(
         .collect())
 }
 
+/// One path in one branch.
+type Place<'c> = (&'c Base, &'c PathInRepo);
+
+fn place<'c>(candidate: &'c Candidate<'_>) -> Place<'c> {
+    (&candidate.base, &candidate.to)
+}
+
+/// What stands at the source of a candidate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing<'f> {
+    Gone,
+    Tree(&'f Entry),
+    File(&'f super::File),
+}
+
+fn source<'f>(own: &'f Content, candidate: &Candidate<'_>) -> Result<Standing<'f>, PlanError> {
+    if candidate.travels_by_keys() {
+        let file = own.files.get(&*candidate.from);
+        return Ok(
+            match file.ok_or_else(|| PlanError::MissingFact(PathInRepo::clone(&candidate.from)))? {
+                super::File::Absent => Standing::Gone,
+                file => Standing::File(file),
+            },
+        );
+    }
+    Ok(match entry(own, &candidate.from)? {
+        Entry::Absent => Standing::Gone,
+        entry => Standing::Tree(entry),
+    })
+}
+
 /// Two components of which one lies inside the other at the target can't both be made right: neither goes.
 fn apart<'a>(candidates: Vec<Candidate<'a>>, decided: &mut Decided<'_>) -> Vec<Candidate<'a>> {
+    let bases: BTreeSet<Rc<Base>> = candidates
+        .iter()
+        .map(|candidate| Rc::clone(&candidate.base))
+        .collect();
+    if bases.len() < 2 {
+        return apart_in_one_tree(candidates, decided);
+    }
+    // What is in different trees is never in each other's way.
+    let mut kept = Vec::with_capacity(candidates.len());
+    let mut rest = candidates;
+    for base in bases {
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|candidate| candidate.base == base);
+        kept.extend(apart_in_one_tree(here, decided));
+        rest = elsewhere;
+    }
+    kept
+}
+
+fn apart_in_one_tree<'a>(candidates: Vec<Candidate<'a>>, decided: &mut Decided<'_>) -> Vec<Candidate<'a>> {
     if !any_lies_inside_another(&candidates) {
         return candidates;
     }
@@ -270,27 +395,15 @@ fn nearest<'a>(
     found
 }
 
-enum Comparison<'a> {
-    Equal,
-    /// The target has to get this tree, or to go.
-    Differs(Option<TreeOid>),
-    NoDirectory(&'a PathInRepo),
-}
-
-/// Rules 5 and 6: what it takes to make the target equal to the source.
-fn compare<'a>(candidate: &'a Candidate<'_>, source: &Entry, target: &Entry) -> Comparison<'a> {
-    match (source, target) {
-        (Entry::NotADirectory, _) => Comparison::NoDirectory(&candidate.from),
-        (_, Entry::NotADirectory) => Comparison::NoDirectory(&candidate.to),
-        (Entry::Absent, Entry::Absent) => Comparison::Equal,
-        (Entry::Tree(source), Entry::Tree(target)) if source == target => Comparison::Equal,
-        (Entry::Tree(source), Entry::Tree(_) | Entry::Absent) => Comparison::Differs(Some(source.clone())),
-        (Entry::Absent, Entry::Tree(_)) => Comparison::Differs(None),
+fn content<'f>(facts: &'f Facts, base: &Base) -> Result<&'f Content, PlanError> {
+    match facts.at.get(base) {
+        Some(Found::Content(content)) => Ok(content),
+        Some(Found::Unreachable(_)) | None => Err(PlanError::MissingBase(base.clone())),
     }
 }
 
-fn entry<'f>(facts: &'f Facts, path: &PathInRepo) -> Result<&'f Entry, PlanError> {
-    facts
+fn entry<'f>(content: &'f Content, path: &PathInRepo) -> Result<&'f Entry, PlanError> {
+    content
         .entries
         .get(path)
         .ok_or_else(|| PlanError::MissingFact(path.clone()))

@@ -5,6 +5,9 @@ use sha2::{Digest as _, Sha256};
 use crate::BranchName;
 use crate::change::{Change, hex};
 
+/// What the names of all promotion branches begin with.
+pub const BRANCHES: &str = "promotions/";
+
 /// The longest title, in characters. GitHub cuts at 256.
 pub(super) const MAX_TITLE: usize = 250;
 /// The most bytes of the source branch in ours: `promotions/`, a number of 20 digits, two dashes and 12 digits fit beside it
@@ -18,7 +21,7 @@ pub(super) fn branch(change: &Change, identity: &[u8]) -> BranchName {
     let digest = hex(&Sha256::digest(identity));
     let digest = digest.get(..12).unwrap_or(&digest);
     let source = branch_part(&change.head_branch);
-    BranchName::from_valid(format!("promotions/{}-{source}-{digest}", change.number))
+    BranchName::from_valid(format!("{BRANCHES}{}-{source}-{digest}", change.number))
 }
 
 /// What of a branch name may stand within ours: letters and digits of any script, and what neither git nor a shell takes for

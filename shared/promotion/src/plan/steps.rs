@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 use super::candidates::StepKey;
 use super::decide::Decided;
 use super::trace::Trace;
-use super::{Facts, FlowRef, Plan, PlanError, Skipped, Step, Sync, names};
+use super::{Facts, FlowRef, Found, Plan, PlanError, PlannedFlow, PlannedWave, Skipped, Step, Sync, names};
 use crate::change::hex;
 use crate::policy::{Flow, Group, Policy};
-use crate::{CommitOid, Location, PathInRepo, PlanId, RepoId, StepId};
+use crate::{Base, BranchName, CommitOid, Location, PathInRepo, PlanId, RepoId, StepId};
 
 /// Bytes.
 const HASHED_AT_ONCE: usize = 16 * 1024;
@@ -26,6 +26,7 @@ pub(super) fn assemble(
     let Decided {
         syncs,
         refused,
+        blocked,
         notes,
     } = decided;
     let mut skipped: BTreeSet<&Skipped> = BTreeSet::new();
@@ -35,21 +36,41 @@ pub(super) fn assemble(
         skipped_by_step.entry(*key).or_default().insert(skip);
     }
     let mut steps = Vec::new();
+    let mut flows = Vec::new();
     for (key, syncs) in syncs {
-        let (flow_index, group_index) = key;
+        let (flow_index, wave_index, group_index) = key;
         let Some(flow) = policy.flows().get(flow_index) else {
             continue;
         };
-        let Some(group) = flow.groups.get(group_index) else {
+        let Some(wave) = flow.waves.get(wave_index) else {
+            continue;
+        };
+        let Some(group) = wave.groups.get(group_index) else {
             continue;
         };
         let skipped = skipped_by_step.remove(&key).unwrap_or_default();
-        steps.push(step(facts, flow, group, syncs, skipped)?);
+        let place = Place {
+            flow,
+            wave: wave_index,
+            group,
+            auto_merge: wave.auto_merge,
+        };
+        steps.push(step(facts, place, syncs, skipped)?);
+        if flows
+            .last()
+            .is_none_or(|last: &PlannedFlow| last.flow != flow.reference)
+        {
+            flows.push(planned(flow_index, flow, &blocked));
+        }
+    }
+    if flows.iter().all(PlannedFlow::is_simple) {
+        flows.clear();
     }
     let settings = policy.settings();
     let skipped: Vec<Skipped> = skipped.into_iter().cloned().collect();
     let content = PlanContent {
         steps: steps.iter().map(|step| &step.id).collect(),
+        flows: &flows,
         skipped: &skipped,
         notes: &notes,
         dry_run: settings.dry_run,
@@ -59,6 +80,7 @@ pub(super) fn assemble(
     Ok(Plan {
         id: PlanId::from_valid(digest("plan", &content)?),
         steps,
+        flows,
         skipped,
         notes,
         dry_run: settings.dry_run,
@@ -67,13 +89,60 @@ pub(super) fn assemble(
     })
 }
 
+/// Where in a policy a step is from.
+struct Place<'a> {
+    flow: &'a Flow,
+    wave: usize,
+    group: &'a Group,
+    auto_merge: bool,
+}
+
+/// The flow with all of its waves.
+fn planned(index: usize, flow: &Flow, blocked: &BTreeMap<(usize, usize), String>) -> PlannedFlow {
+    let waves = flow.waves.iter().enumerate().map(|(place, wave)| PlannedWave {
+        blocked: blocked.get(&(index, place)).cloned(),
+        name: wave.name.clone().unwrap_or_else(|| {
+            let groups: Vec<String> = wave.groups.iter().map(described).collect();
+            groups.join(", ")
+        }),
+        after: wave.after.clone(),
+        gates: wave.gates.clone(),
+        freezes: wave.freezes.clone(),
+    });
+    PlannedFlow {
+        flow: flow.reference.clone(),
+        name: flow.name.clone(),
+        waves: waves.collect(),
+    }
+}
+
+/// What people call the targets of a pull request.
+fn described(group: &Group) -> String {
+    group.description.clone().unwrap_or_else(|| {
+        let targets = group.targets.iter().map(|target| {
+            let place = target.name.as_deref().unwrap_or(target.path.as_str());
+            if place.is_empty() {
+                group.base.to_string()
+            } else {
+                place.to_owned()
+            }
+        });
+        targets.collect::<Vec<_>>().join(" ")
+    })
+}
+
 fn step(
     facts: &Facts,
-    flow: &Flow,
-    group: &Group,
+    place: Place<'_>,
     syncs: Vec<(&str, Sync)>,
     skipped: BTreeSet<&Skipped>,
 ) -> Result<Step, PlanError> {
+    let Place {
+        flow,
+        wave,
+        group,
+        auto_merge,
+    } = place;
     let change = &facts.change;
     // Those of one component come one after the other.
     let mut components: Vec<&str> = syncs.iter().map(|(name, _)| *name).collect();
@@ -83,28 +152,42 @@ fn step(
     let components: Vec<String> = components.into_iter().map(str::to_owned).collect();
     let mut sync: Vec<Sync> = syncs.into_iter().map(|(_, sync)| sync).collect();
     sync.sort();
-    let description = group.description.clone().unwrap_or_else(|| {
-        let targets: Vec<&str> = group.targets.iter().map(PathInRepo::as_str).collect();
-        targets.join(" ")
-    });
+    let description = described(group);
+    let base = group.base.seen_from(change);
+    let (repo, branch) = match facts.at.get(&base) {
+        Some(Found::Content(content)) => (content.repo.clone(), content.branch.clone()),
+        Some(Found::Unreachable(_)) | None => return Err(PlanError::MissingBase(base)),
+    };
+    let source = source_name(flow);
     let identity = Identity {
         file: &flow.reference.file,
         flow: flow.reference.index,
-        source: flow.source.as_str(),
-        targets: group.targets.iter().collect(),
+        source: flow.source.directories.as_str(),
+        targets: group.targets.iter().map(|target| &target.path).collect(),
         repo: change.repo.id,
         commit: &change.merged_as,
+        base: (!base.is_own()).then_some(&base),
+        files: group
+            .targets
+            .iter()
+            .filter_map(|target| target.file.as_ref())
+            .collect(),
     };
     let identity = serde_json::to_vec(&identity).map_err(PlanError::Hash)?;
     let mut step = Step {
         // Until the rest of the step is known.
         id: StepId::from_valid(String::new()),
         flow: flow.reference.clone(),
-        source: flow.source.as_str().to_owned(),
+        source,
         targets: group
             .targets
             .iter()
-            .map(|path| Location::directory(change.repo.name.clone(), change.branch.clone(), path.clone()))
+            .map(|target| Location {
+                repo: repo.as_ref().unwrap_or(&change.repo).name.clone(),
+                branch: branch.as_ref().unwrap_or(&change.branch).clone(),
+                path: target.path.clone(),
+                selection: flow.selection.clone(),
+            })
             .collect(),
         title: names::title(&components, &description),
         branch: names::branch(change, &identity),
@@ -112,10 +195,22 @@ fn step(
         components,
         sync,
         skipped: skipped.into_iter().cloned().collect(),
-        auto_merge: flow.auto_merge,
+        auto_merge,
+        repo,
+        base: branch,
+        wave,
     };
     step.id = StepId::from_valid(digest("step", &StepContent::of(&step))?);
     Ok(step)
+}
+
+/// What people call the source of a flow.
+fn source_name(flow: &Flow) -> String {
+    let directories = flow.source.directories.as_str();
+    match &flow.source.branch {
+        Some(branch) if directories.is_empty() => branch.to_string(),
+        Some(_) | None => directories.to_owned(),
+    }
 }
 
 /// What makes a step's branch: the same flow, targets and change always meet on the same branch.
@@ -127,6 +222,10 @@ struct Identity<'a> {
     targets: BTreeSet<&'a PathInRepo>,
     repo: RepoId,
     commit: &'a CommitOid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a Base>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<&'a PathInRepo>,
 }
 
 /// A step without its id.
@@ -142,6 +241,12 @@ struct StepContent<'a> {
     auto_merge: bool,
     title: &'a str,
     branch: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repo: Option<RepoId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wave: Option<usize>,
 }
 
 impl<'a> StepContent<'a> {
@@ -159,6 +264,9 @@ impl<'a> StepContent<'a> {
             auto_merge,
             title,
             branch,
+            repo,
+            base,
+            wave,
         } = step;
         Self {
             flow,
@@ -171,6 +279,9 @@ impl<'a> StepContent<'a> {
             auto_merge: *auto_merge,
             title,
             branch: branch.as_str(),
+            repo: repo.as_ref().map(|repo| repo.id),
+            base: base.as_ref().map(BranchName::as_str),
+            wave: (*wave > 0).then_some(*wave),
         }
     }
 }
@@ -179,6 +290,8 @@ impl<'a> StepContent<'a> {
 #[derive(Serialize)]
 struct PlanContent<'a> {
     steps: Vec<&'a StepId>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    flows: &'a [PlannedFlow],
     skipped: &'a [Skipped],
     notes: &'a [String],
     dry_run: bool,

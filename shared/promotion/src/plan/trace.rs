@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::PathInRepo;
 use crate::change::Change;
 use crate::policy::{Flow, Policy, SourceMatch};
 
@@ -26,14 +27,24 @@ pub(super) struct Component<'a> {
 
 impl<'a> Trace<'a> {
     pub(super) fn of(policy: &Policy, change: &Change, changed: &'a [String]) -> Self {
-        // Labels are those of the change, so what holds for one path holds for all.
+        // Labels, author and branch are those of the change, so what holds for one path holds for all.
         let flows: Vec<(usize, &Flow)> = policy
             .flows()
             .iter()
             .enumerate()
-            .filter(|(_, flow)| flow.conditions.hold(&change.labels))
+            .filter(|(_, flow)| {
+                let branch = flow
+                    .source
+                    .branch
+                    .as_ref()
+                    .unwrap_or_else(|| change.default_branch());
+                *branch == change.branch && flow.conditions.hold(&change.labels, change.original_author())
+            })
             .collect();
-        // Every file of a directory has the same component, so each directory is matched once.
+        // Every file of a directory has the same component, so each directory is matched once, unless a flow tells files apart.
+        let tell_apart = flows
+            .iter()
+            .any(|(_, flow)| flow.source.file.is_some() || flow.conditions.tell_files_apart());
         let mut directories: HashMap<&str, Option<Component<'a>>> = HashMap::new();
         let mut components = BTreeSet::new();
         let mut matched_paths = 0;
@@ -41,14 +52,20 @@ impl<'a> Trace<'a> {
         paths.sort_unstable();
         paths.dedup();
         for path in paths {
-            let Some((directory, _)) = path.rsplit_once('/') else {
-                continue;
-            };
-            let component = *directories.entry(directory).or_insert_with(|| {
+            let component = if tell_apart {
                 let component = locate(&flows, path);
                 components.extend(component);
                 component
-            });
+            } else {
+                let Some((directory, _)) = path.rsplit_once('/') else {
+                    continue;
+                };
+                *directories.entry(directory).or_insert_with(|| {
+                    let component = locate(&flows, path);
+                    components.extend(component);
+                    component
+                })
+            };
             matched_paths += usize::from(component.is_some());
         }
         Self {
@@ -58,20 +75,53 @@ impl<'a> Trace<'a> {
     }
 }
 
-/// The component of the first flow whose pattern matches. A flow that matches without a component ends the search.
+/// The component of the first flow whose pattern matches and whose conditions hold. A flow that matches without a component ends the search.
 fn locate<'a>(flows: &[(usize, &Flow)], path: &'a str) -> Option<Component<'a>> {
     for (flow, definition) in flows {
-        match definition.source.locate(path) {
+        if !definition.conditions.hold_for_path(path) {
+            continue;
+        }
+        match definition.source.directories.locate(path) {
             SourceMatch::None => {}
+            // Where a flow is about one file of each component, others of the same directories may be of another flow.
+            SourceMatch::NoComponent if definition.source.file.is_some() => {}
             SourceMatch::NoComponent => return None,
             SourceMatch::Component { source, name } => {
-                return Some(Component {
+                let component = Component {
                     flow: *flow,
                     source,
                     name,
-                });
+                };
+                let is_its_file = |file: &PathInRepo| component.below(path) == Some(file.as_str());
+                if definition.conditions.hold_for_component(name)
+                    && definition.source.file.as_ref().is_none_or(is_its_file)
+                {
+                    return Some(component);
+                }
             }
         }
     }
     None
+}
+
+impl<'a> Component<'a> {
+    /// What of `path`, which lies in the component, stands below it.
+    fn below(&self, path: &'a str) -> Option<&'a str> {
+        let mut rest = path;
+        for part in [self.source, self.name] {
+            if !part.is_empty() {
+                rest = rest.strip_prefix(part)?.strip_prefix('/')?;
+            }
+        }
+        Some(rest)
+    }
+
+    /// What people call the component: its name, or that of its directory where that is the component.
+    pub(super) fn title(&self) -> &'a str {
+        if self.name.is_empty() {
+            self.source.rsplit('/').next().unwrap_or_default()
+        } else {
+            self.name
+        }
+    }
 }

@@ -1,6 +1,10 @@
-//! A component's own policy: which targets it may go to. Telefonistka's `<component>/telefonistka.yaml`.
+//! A component's own policy: which targets it may go to. `<component>/lockflight.yaml`, or Telefonistka's
+//! `<component>/telefonistka.yaml`.
+
+mod native;
 
 use super::error::{PolicyError, PolicyErrors};
+use super::flow::Target;
 use super::pattern::{Budget, TargetPattern};
 use super::read::Findings;
 use super::yaml::{Node, parse};
@@ -9,10 +13,15 @@ use crate::PathInRepo;
 /// The most entries in one list.
 const MAX_ENTRIES: usize = 250;
 
+/// What the lists are called in Telefonistka's file: of those that are allowed, and of those that are not.
+const TELEFONISTKA_LISTS: (&str, &str) = ("promotionTargetAllowList", "promotionTargetBlockList");
+
 /// Which targets a component may go to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComponentPolicy {
     file: String,
+    /// What its lists are called.
+    lists: (&'static str, &'static str),
     /// The line that the list begins on; none if the list is missing or empty.
     allow: Option<List>,
     block: Option<List>,
@@ -29,26 +38,36 @@ struct List {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     line: usize,
-    pattern: TargetPattern,
+    means: Means,
+}
+
+/// How an entry says which targets it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Means {
+    Pattern(TargetPattern),
+    Places(native::Places),
 }
 
 impl List {
-    fn find(&self, target: &PathInRepo, component: &PathInRepo) -> Option<&Entry> {
-        let with_slash = format!("{target}/");
-        self.entries.iter().find(|entry| {
-            entry
-                .pattern
-                .means(target.as_str(), &with_slash, component.as_str())
+    fn find(&self, target: &Target, component: &PathInRepo) -> Option<&Entry> {
+        let with_slash = format!("{}/", target.path);
+        self.entries.iter().find(|entry| match &entry.means {
+            Means::Pattern(pattern) => pattern.means(target.path.as_str(), &with_slash, component.as_str()),
+            Means::Places(places) => places.mean(target, component),
         })
     }
 }
 
 impl ComponentPolicy {
-    /// Compiles a component's policy file. An empty file allows everything; empty lists say nothing.
+    /// Compiles a component's policy file: by its name Lockflight's own, or else Telefonistka's. An empty file allows everything;
+    /// empty lists of Telefonistka's say nothing.
     ///
     /// # Errors
     /// When it is not YAML, a list or pattern is wrong, or it is too large: the component then goes nowhere.
     pub fn compile(file: &str, yaml: &str) -> Result<Self, PolicyErrors> {
+        if super::is_native(file) {
+            return native::compile(file, yaml);
+        }
         let Some(root) = parse(file, yaml)? else {
             return Ok(Self::default());
         };
@@ -68,6 +87,7 @@ impl ComponentPolicy {
         let disable_diff = findings.truth(fields.get("disableArgoCDDiff"));
         Ok(Self {
             file: file.to_owned(),
+            lists: TELEFONISTKA_LISTS,
             allow,
             block,
             disable_diff,
@@ -78,18 +98,16 @@ impl ComponentPolicy {
     /// Why the component may not go to `target`, with file and line; none if it may. `component` is the component's path below
     /// the target. Block beats allow.
     #[must_use]
-    pub fn refusal(&self, target: &PathInRepo, component: &PathInRepo) -> Option<String> {
+    pub fn refusal(&self, target: &Target, component: &PathInRepo) -> Option<String> {
+        let (allowed, blocked) = self.lists;
         if let Some(entry) = self.block.as_ref().and_then(|list| list.find(target, component)) {
-            return Some(format!(
-                "blocked by promotionTargetBlockList ({}:{})",
-                self.file, entry.line
-            ));
+            return Some(format!("blocked by {blocked} ({}:{})", self.file, entry.line));
         }
         let allow = self.allow.as_ref()?;
         allow
             .find(target, component)
             .is_none()
-            .then(|| format!("not in promotionTargetAllowList ({}:{})", self.file, allow.line))
+            .then(|| format!("not in {allowed} ({}:{})", self.file, allow.line))
     }
 
     /// Whether the differences that Argo CD expects may not be shown (`disableArgoCDDiff`).
@@ -122,7 +140,7 @@ fn list(findings: &mut Findings<'_>, budget: &mut Budget, node: Option<&Node>) -
         match TargetPattern::compile(text, budget) {
             Ok(pattern) => entries.push(Entry {
                 line: mark.line,
-                pattern,
+                means: Means::Pattern(pattern),
             }),
             Err(error) => {
                 findings.error(

@@ -6,19 +6,26 @@
 mod component;
 mod error;
 mod flow;
+mod migrate;
+mod native;
 mod pattern;
 mod protected;
 mod read;
+pub mod schema;
 mod settings;
 mod telefonistka;
 mod yaml;
 
 pub use component::ComponentPolicy;
 pub use error::{PolicyError, PolicyErrors};
-pub use flow::{Conditions, Flow, Group};
+pub use flow::{After, Conditions, Directories, Flow, Group, Source, Target, Wave};
+pub use migrate::{Unmigratable, migrate, migrate_component};
 pub use pattern::{PatternError, SourceMatch, SourcePattern};
 pub use protected::{NATIVE_FILE, TELEFONISTKA_FILE, protected};
-pub use settings::{ArgoCdSettings, Settings, WebhookEndpoint};
+pub use settings::{ArgoCdSettings, Settings, Supersede, WebhookEndpoint};
+
+use crate::RepoName;
+use crate::change::Change;
 
 /// The most bytes that a policy file may have.
 pub const MAX_BYTES: u64 = yaml::MAX_BYTES as u64;
@@ -44,6 +51,11 @@ pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, PolicyErrors> {
     })
 }
 
+/// Whether a policy file, by its name, is Lockflight's own.
+fn is_native(file: &str) -> bool {
+    file.rsplit('/').next() == Some(NATIVE_FILE)
+}
+
 /// What may go where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -60,13 +72,18 @@ impl Policy {
         Self::default()
     }
 
-    /// Compiles a policy in Telefonistka's format. `file` is its path, for messages. An empty file is no policy.
+    /// Compiles a policy. `file` is its path: by its name the file is Lockflight's own, or else in Telefonistka's format. An empty
+    /// file of Telefonistka's is no policy, and an empty one of ours an error.
     ///
     /// # Errors
     /// When the file is not YAML, over its budget (256 KiB, 32 levels, 40,000 values), or says what can't be done: all such
     /// errors in the order of the file, but only the first where it is not even YAML.
     pub fn compile(file: &str, yaml: &str) -> Result<Self, PolicyErrors> {
-        telefonistka::compile(file, yaml)
+        if is_native(file) {
+            native::compile(file, yaml)
+        } else {
+            telefonistka::compile(file, yaml)
+        }
     }
 
     /// The file that it was compiled from; empty if there was none.
@@ -79,6 +96,42 @@ impl Policy {
     #[must_use]
     pub fn flows(&self) -> &[Flow] {
         &self.flows
+    }
+
+    /// Whether some flow begins where a change was merged.
+    #[must_use]
+    pub fn has_flows_from(&self, change: &Change) -> bool {
+        change.default_branch.is_none()
+            || self
+                .flows
+                .iter()
+                .any(|flow| flow.source.branch.as_ref() == Some(&change.branch))
+    }
+
+    /// Whether the repository of this policy takes promotions from another one.
+    #[must_use]
+    pub fn accepts_from(&self, repo: &RepoName) -> bool {
+        let from = &self.settings.accept_from;
+        !from.is_empty()
+            && crate::location::globs(from).is_ok_and(|globs| globs.is_match(repo.to_string().to_lowercase()))
+    }
+
+    /// Whether some flow has more than one wave, or one that waits for something.
+    #[must_use]
+    pub fn has_waves(&self) -> bool {
+        let waits = |wave: &Wave| !wave.gates.are_none() || !wave.freezes.is_empty();
+        let has_waves = |flow: &Flow| flow.waves.len() > 1 || flow.waves.iter().any(waits);
+        self.flows.iter().any(has_waves)
+    }
+
+    /// The name of the file in which a component narrows its own policy.
+    #[must_use]
+    pub fn component_file(&self) -> &'static str {
+        if is_native(&self.file) {
+            NATIVE_FILE
+        } else {
+            TELEFONISTKA_FILE
+        }
     }
 
     /// What the file says beside its flows.

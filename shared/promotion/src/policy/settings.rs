@@ -9,6 +9,10 @@ pub struct Settings {
     pub dry_run: bool,
     /// A second identity approves the promotion pull requests (`autoApprovePromotionPrs`).
     pub approve: bool,
+    /// What becomes of an open promotion pull request when a newer change comes to the same place.
+    pub supersede: Supersede,
+    /// From which repositories this one takes promotions, as globs of `owner/name` in lower case. None named, from none but itself.
+    pub accept_from: Vec<String>,
     /// Which commit status each comment command flips: command without its slash, then the status' context
     /// (`toggleCommitStatus`).
     pub toggle_commit_status: BTreeMap<String, String>,
@@ -20,6 +24,18 @@ pub struct Settings {
     pub pr_labels: Vec<String>,
     /// What concerns Argo CD.
     pub argocd: ArgoCdSettings,
+}
+
+/// What becomes of an open promotion pull request when a newer change comes to the same component at the same target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Supersede {
+    /// It takes the newer change in, and says so.
+    #[default]
+    Update,
+    /// It is closed, with a word on what took its place.
+    Close,
+    /// It stays as it is, and people decide, as in Telefonistka.
+    Leave,
 }
 
 /// One entry of `webhookEndpointRegexs`.

@@ -15,25 +15,20 @@ use std::collections::BTreeSet;
 
 use super::Policy;
 use super::error::PolicyErrors;
-use super::flow::{Conditions, Flow, Group};
+use super::flow::{Conditions, Directories, Flow, Group, Source, Target, Wave};
 use super::pattern::{Budget, SourcePattern, check};
 use super::protected::protected;
 use super::read::{Fields, Findings};
-use super::settings::{ArgoCdSettings, Settings, WebhookEndpoint};
+use super::settings::{ArgoCdSettings, Settings, Supersede, WebhookEndpoint};
 use super::yaml::{Mark, Node, Scalar, Value, parse};
-use crate::PathInRepo;
 use crate::plan::FlowRef;
+use crate::{Base, PathInRepo, Selection};
 
 /// The most patterns in a file: it bounds the time to compile them.
 const MAX_FLOWS: usize = 250;
 const MAX_TARGETS: usize = 10_000;
 /// Keys that are understood and checked, but that nothing acts on yet; `docs/telefonistka.md` lists them, too.
-const WITHOUT_EFFECT: [&str; 4] = [
-    "toggleCommitStatus",
-    "webhookEndpointRegexs",
-    "whProxtSkipTLSVerifyUpstream",
-    "argocd",
-];
+const WITHOUT_EFFECT: [&str; 3] = ["webhookEndpointRegexs", "whProxtSkipTLSVerifyUpstream", "argocd"];
 /// How much deeper than one level components may lie.
 const MAX_EXTRA_DEPTH: usize = 30;
 
@@ -128,11 +123,21 @@ fn flow(
             index,
             line: node.mark.line,
         },
-        source: source?,
-        depth,
+        name: None,
+        source: Source {
+            branch: None,
+            directories: Directories::Pattern(source?),
+            file: None,
+        },
         conditions,
-        auto_merge,
-        groups,
+        selection: Selection::default(),
+        keys: Vec::new(),
+        // All at once: what comes after it is another flow, which begins with the merge of its pull request.
+        waves: vec![Wave {
+            auto_merge,
+            groups,
+            ..Wave::default()
+        }],
     })
 }
 
@@ -211,7 +216,13 @@ fn conditions(findings: &mut Findings<'_>, node: Option<&Node>) -> (Conditions, 
         .map(|(_, label)| label.to_owned())
         .collect();
     let auto_merge = findings.truth(fields.get("autoMerge"));
-    (Conditions { any_label }, auto_merge)
+    (
+        Conditions {
+            any_label,
+            ..Conditions::default()
+        },
+        auto_merge,
+    )
 }
 
 fn group(
@@ -255,7 +266,7 @@ fn group(
         );
         return None;
     }
-    let mut targets: Vec<PathInRepo> = Vec::new();
+    let mut targets = Vec::new();
     let mut seen = BTreeSet::new();
     let mut without_slash = None;
     for (mark, text) in texts {
@@ -278,7 +289,7 @@ fn group(
                 "another pull request of this flow leads to this target too, so both carry the same change",
             );
         }
-        targets.push(path);
+        targets.push(Target::directory(path));
     }
     if let Some(mark) = without_slash {
         findings.warn(
@@ -286,7 +297,11 @@ fn group(
             "a target has no slash at its end and is read as if it had; Telefonistka glues the component's name to it",
         );
     }
-    (!targets.is_empty()).then_some(Group { description, targets })
+    (!targets.is_empty()).then_some(Group {
+        description,
+        base: Base::default(),
+        targets,
+    })
 }
 
 fn target(findings: &mut Findings<'_>, mark: Mark, text: &str) -> Option<PathInRepo> {
@@ -313,6 +328,8 @@ fn settings(findings: &mut Findings<'_>, budget: &mut Budget, fields: &Fields<'_
     Settings {
         dry_run: findings.truth(fields.get("dryRunMode")),
         approve: findings.truth(fields.get("autoApprovePromotionPrs")),
+        supersede: Supersede::Leave,
+        accept_from: Vec::new(),
         toggle_commit_status: toggles(findings, fields.get("toggleCommitStatus"))
             .into_iter()
             .collect(),

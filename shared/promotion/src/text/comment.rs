@@ -21,6 +21,10 @@ pub enum CommentKind<'a> {
     Failure,
     /// [`super::failure::step`]: the failures of two steps must not overwrite each other.
     Step(&'a StepId),
+    /// The plan that somebody asked for with the label `show-plan`.
+    Plan,
+    /// The answer to the command in the comment with this id.
+    Reply(u64),
 }
 
 impl fmt::Display for CommentKind<'_> {
@@ -30,6 +34,8 @@ impl fmt::Display for CommentKind<'_> {
             Self::Drift => f.write_str("drift"),
             Self::Failure => f.write_str("failure"),
             Self::Step(step) => write!(f, "step-{step}"),
+            Self::Plan => f.write_str("plan"),
+            Self::Reply(comment) => write!(f, "reply-{comment}"),
         }
     }
 }

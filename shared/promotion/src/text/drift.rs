@@ -1,5 +1,7 @@
 //! Differences between a source and its targets that no change under way explains.
 
+use similar::TextDiff;
+
 use super::links::Links;
 use super::page::Page;
 use super::words::{count, path};
@@ -8,6 +10,12 @@ use crate::{CommitOid, PathInRepo, RepoName};
 
 /// The most bytes of one file's diff, so that one large file does not hide the others.
 const DIFF_LIMIT: usize = 12_000;
+
+/// The most pairs of lines that are looked through for the smallest diff.
+const MOST_PAIRS: usize = 25_000_000;
+
+/// How many lines that are the same surround those that differ.
+const DIFF_CONTEXT: usize = 3;
 
 const CUT: &str = "**Cut here:** GitHub takes no longer text. There are more differences than are shown.";
 
@@ -46,6 +54,45 @@ pub struct FileDrift {
     pub in_target: bool,
     /// The unified diff that leads from the target to the source; empty if the content is not text.
     pub diff: String,
+}
+
+impl FileDrift {
+    /// The differences of two contents: that of the target and that of the source, each none where there is no such file. Empty
+    /// if one is not text.
+    #[must_use]
+    pub fn of(path: PathInRepo, target: Option<&[u8]>, source: Option<&[u8]>) -> Self {
+        let text =
+            |content: Option<&[u8]>| std::str::from_utf8(content.unwrap_or_default()).map(str::to_owned);
+        let diff = match (text(target), text(source)) {
+            (Ok(target), Ok(source)) if !target.contains('\0') && !source.contains('\0') => {
+                unified(&target, &source)
+            }
+            _ => String::new(),
+        };
+        Self {
+            path,
+            in_source: source.is_some(),
+            in_target: target.is_some(),
+            diff,
+        }
+    }
+}
+
+/// The unified diff of two texts. Where finding the smallest one would take too long, one that replaces everything.
+fn unified(before: &str, after: &str) -> String {
+    let (old, new) = (before.lines().count(), after.lines().count());
+    if old.saturating_mul(new) > MOST_PAIRS {
+        let all = |sign: &str, text: &str| {
+            text.lines()
+                .map(|line| format!("{sign}{line}\n"))
+                .collect::<String>()
+        };
+        return format!("@@ -1,{old} +1,{new} @@\n{}{}", all("-", before), all("+", after));
+    }
+    TextDiff::from_lines(before, after)
+        .unified_diff()
+        .context_radius(DIFF_CONTEXT)
+        .to_string()
 }
 
 /// The comment about drift, in Markdown, without its tag (see [`super::comment::wrap`]). At most [`LIMIT`] bytes.

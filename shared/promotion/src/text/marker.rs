@@ -69,12 +69,20 @@ impl Marker {
 
 /// The way of `change` including the hop that `step` is.
 fn lineage_through(change: &Change, step: &Step) -> Lineage {
-    let origin = change.lineage.origin.clone().unwrap_or_else(|| Origin {
+    // What is about this repository has to be told from another one that the step leads to.
+    let here = step.repo.as_ref().map(|_| &change.repo);
+    let mut origin = change.lineage.origin.clone().unwrap_or_else(|| Origin {
         number: change.number,
         author: change.author.clone(),
+        repo: None,
     });
+    origin.repo = origin.repo.or_else(|| here.cloned());
     let mut hops = change.lineage.hops.clone();
+    for hop in &mut hops {
+        hop.repo = hop.repo.take().or_else(|| here.cloned());
+    }
     hops.push(Hop {
+        repo: here.cloned(),
         number: change.number,
         source: step.source.clone(),
         targets: step.targets.iter().map(|target| target.path.clone()).collect(),

@@ -9,6 +9,7 @@
 
 pub mod comment;
 pub mod commit;
+pub mod controls;
 pub mod drift;
 pub mod dry_run;
 pub mod failure;
@@ -16,6 +17,7 @@ mod links;
 pub mod markdown;
 pub mod marker;
 mod page;
+mod plan;
 pub mod pull_request;
 mod seal;
 pub mod status;
@@ -29,6 +31,7 @@ mod tests;
 pub use drift::drift;
 pub use dry_run::dry_run;
 pub use links::Links;
+pub use plan::plan;
 
 /// The most bytes that a comment or a pull request's body made here has.
 ///

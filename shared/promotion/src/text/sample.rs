@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::change::{Change, Hop, Lineage, Origin, Repository};
 use crate::plan::{FlowRef, Plan, Skipped, Step, Sync};
 use crate::{
-    BranchName, CommitOid, Location, Login, PathInRepo, PlanId, PrNumber, RepoId, RepoName, StepId, TreeOid,
+    BranchName, CommitOid, Location, Login, PathInRepo, PlanId, PrNumber, RepoId, RepoName, Selection,
+    StepId, TreeOid,
 };
 
 pub(super) fn path(path: &str) -> PathInRepo {
@@ -25,6 +26,7 @@ pub(super) fn change() -> Change {
             installation: None,
         },
         branch: BranchName::parse("main").unwrap(),
+        default_branch: None,
         number: PrNumber::new(10),
         title: "Bump nginx to 1.27.1".to_owned(),
         author: Login::parse("alice").unwrap(),
@@ -48,15 +50,18 @@ pub(super) fn later_change() -> Change {
             origin: Some(Origin {
                 number: PrNumber::new(10),
                 author: Login::parse("alice").unwrap(),
+                repo: None,
             }),
             hops: vec![
                 Hop {
                     number: PrNumber::new(10),
+                    repo: None,
                     source: "workspace".to_owned(),
                     targets: vec![path("clusters/lab/europe-west4/c1")],
                 },
                 Hop {
                     number: PrNumber::new(11),
+                    repo: None,
                     source: "clusters/lab/[^/]*/[^/]*".to_owned(),
                     targets: vec![
                         path("clusters/staging/europe-west4/c1"),
@@ -92,6 +97,8 @@ pub(super) fn step(source: &str, targets: &[&str], description: &str, components
                     from: path(source).join(&path(name)),
                     to: path(target).join(&path(name)),
                     tree: Some(TreeOid::parse("89abcdef0123456789abcdef0123456789abcdef").unwrap()),
+                    selection: Selection::default(),
+                    keys: None,
                 })
             })
             .collect(),
@@ -99,6 +106,9 @@ pub(super) fn step(source: &str, targets: &[&str], description: &str, components
         auto_merge: false,
         title: format!("🚀 Promotion: {} ➡️  {description}", components.join(",")),
         branch: BranchName::parse("promotions/10-bump-nginx-0123456789ab").unwrap(),
+        repo: None,
+        base: None,
+        wave: 0,
     }
 }
 
@@ -137,6 +147,7 @@ pub(super) fn skipped() -> Skipped {
 
 pub(super) fn plan() -> Plan {
     Plan {
+        flows: Vec::new(),
         id: PlanId::parse("6".repeat(64)).unwrap(),
         steps: vec![step_to_lab(), step_to_staging()],
         skipped: vec![skipped()],

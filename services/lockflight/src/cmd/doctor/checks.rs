@@ -277,7 +277,11 @@ async fn github(check: &'static str, clock: &'static str, forge: &Forge) -> Vec<
             "wait for the reset; if it comes often, look who else uses this identity",
         )
     } else {
-        Finding::ok(check, format!("answers to {}", checkup.login))
+        let without = match checkup.lacks_optional.as_slice() {
+            [] => String::new(),
+            some => format!("; it goes without {}", some.join(" and ")),
+        };
+        Finding::ok(check, format!("answers to {}{without}", checkup.login))
     });
     findings.extend(checkup.clock_ahead_s.map(|ahead| {
         if ahead.abs() > CLOCK_SLACK_S {

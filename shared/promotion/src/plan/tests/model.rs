@@ -21,6 +21,7 @@ pub(super) fn change(labels: &[&str]) -> Change {
             installation: None,
         },
         branch: BranchName::parse("main").unwrap(),
+        default_branch: None,
         number: PrNumber::new(12),
         title: "Update nginx".to_owned(),
         author: Login::parse("octocat").unwrap(),
@@ -69,6 +70,7 @@ impl Repo {
         let changed: Vec<String> = changed.iter().map(|path| (*path).to_owned()).collect();
         let reads = reads(policy, change, &changed);
         let entries = reads
+            .own()
             .entries
             .iter()
             .map(|path| (path.clone(), self.entry(path)))
@@ -82,12 +84,7 @@ impl Repo {
                 Some((component.clone(), policy))
             })
             .collect();
-        Facts {
-            change: change.clone(),
-            changed,
-            entries,
-            component_policies,
-        }
+        Facts::at_merge_commit(change.clone(), changed, entries, component_policies)
     }
 
     pub(super) fn plan(&self, policy: &Policy, labels: &[&str], changed: &[&str]) -> Plan {

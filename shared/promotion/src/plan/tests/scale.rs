@@ -16,20 +16,17 @@ fn large() -> (crate::policy::Policy, Facts) {
     let change = change(&[]);
     let tree = Entry::Tree(TreeOid::parse("a".repeat(40)).unwrap());
     let entries = reads(&policy, &change, &changed)
+        .own()
         .entries
-        .into_iter()
+        .iter()
+        .cloned()
         .map(|path| {
             let at_source = path.is_within(&PathInRepo::parse("workspace").unwrap());
             let entry = if at_source { tree.clone() } else { Entry::Absent };
             (path, entry)
         })
         .collect();
-    let facts = Facts {
-        change,
-        changed,
-        entries,
-        component_policies: std::collections::BTreeMap::new(),
-    };
+    let facts = Facts::at_merge_commit(change, changed, entries, std::collections::BTreeMap::new());
     (policy, facts)
 }
 

@@ -10,7 +10,7 @@ fn path(path: &str) -> PathInRepo {
 
 fn refusal(yaml: &str, target: &str, name: &str) -> Option<String> {
     let target = path(target);
-    policy(yaml).refusal(&target, &target.join(&path(name)))
+    policy(yaml).refusal(&Target::directory(target.clone()), &target.join(&path(name)))
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn two_full_lists_of_ordinary_patterns_are_taken() {
     );
     assert!(
         policy
-            .refusal(&target, &component)
+            .refusal(&Target::directory(target), &component)
             .unwrap()
             .contains("promotionTargetBlockList")
     );

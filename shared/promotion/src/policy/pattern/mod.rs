@@ -197,6 +197,12 @@ impl SourcePattern {
         &self.text
     }
 
+    /// How many path segments below it name a component, at least 1.
+    #[must_use]
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Whether every alternative was written with a slash at its end.
     #[must_use]
     pub const fn ends_with_slash(&self) -> bool {

@@ -17,7 +17,7 @@ fn warnings(yaml: &str) -> Vec<String> {
 }
 
 fn targets(group: &Group) -> Vec<&str> {
-    group.targets.iter().map(PathInRepo::as_str).collect()
+    group.targets.iter().map(|target| target.path.as_str()).collect()
 }
 
 const EVERY_KEY: &str = r#"
@@ -71,7 +71,6 @@ fn every_key_is_read() {
     assert_eq!(
         idle,
         [
-            "telefonistka.yaml:25:3: `toggleCommitStatus` is read and has no effect yet",
             "telefonistka.yaml:28:3: `webhookEndpointRegexs` is read and has no effect yet",
             "telefonistka.yaml:31:31: `whProxtSkipTLSVerifyUpstream` is read and has no effect yet",
             "telefonistka.yaml:33:3: `argocd` is read and has no effect yet",
@@ -80,10 +79,10 @@ fn every_key_is_read() {
     assert_eq!(policy.file(), "telefonistka.yaml");
 
     let [first, second] = policy.flows() else { panic!() };
-    assert_eq!(first.source.as_str(), "workspace");
-    assert_eq!(first.depth, 3);
+    assert_eq!(first.source.directories.as_str(), "workspace");
+    assert_eq!(first.source.directories.depth(), 3);
     assert_eq!(first.reference.line, 3);
-    assert!(first.auto_merge);
+    assert!(first.waves[0].auto_merge);
     assert_eq!(
         first
             .conditions
@@ -93,7 +92,7 @@ fn every_key_is_read() {
             .collect::<Vec<_>>(),
         ["some-label", "yes"]
     );
-    let [staging, lab] = first.groups.as_slice() else {
+    let [staging, lab] = first.waves[0].groups.as_slice() else {
         panic!()
     };
     assert_eq!(staging.description.as_deref(), Some("Staging clusters"));
@@ -104,16 +103,23 @@ fn every_key_is_read() {
     assert_eq!(lab.description, None);
     assert_eq!(targets(lab), ["clusters/lab"]);
     assert_eq!(
-        (second.reference.index, second.reference.line, second.depth),
+        (
+            second.reference.index,
+            second.reference.line,
+            second.source.directories.depth()
+        ),
         (1, 16, 1)
     );
-    assert!(!second.auto_merge && second.conditions.any_label.is_empty());
+    assert!(!second.waves[0].auto_merge && second.conditions.any_label.is_empty());
 
     assert_eq!(
         *policy.settings(),
         Settings {
             dry_run: true,
             approve: true,
+            supersede: Supersede::Leave,
+
+            accept_from: Vec::new(),
             toggle_commit_status: [
                 ("override-terraform-pipeline", "github-action-terraform"),
                 ("12", "")
@@ -153,9 +159,9 @@ fn missing_values_are_empty_ones_as_in_yaml_v2() {
          targetDescription:\ndryRunMode:\nargocd:\n",
     );
     let [flow] = policy.flows() else { panic!() };
-    assert_eq!(flow.depth, 1);
-    assert!(flow.conditions.any_label.is_empty() && !flow.auto_merge);
-    assert_eq!(flow.groups[0].description, None);
+    assert_eq!(flow.source.directories.depth(), 1);
+    assert!(flow.conditions.any_label.is_empty() && !flow.waves[0].auto_merge);
+    assert_eq!(flow.waves[0].groups[0].description, None);
     assert!(!policy.settings().dry_run);
 }
 
@@ -207,7 +213,11 @@ fn depths_are_whole_numbers() {
         )
     };
     for (text, depth) in [("0", 1), ("2", 3), ("+1", 2), ("1.0", 2), ("30", 31), ("~", 1)] {
-        assert_eq!(policy(&flow(text)).flows()[0].depth, depth, "{text}");
+        assert_eq!(
+            policy(&flow(text)).flows()[0].source.directories.depth(),
+            depth,
+            "{text}"
+        );
     }
     for text in ["-1", "1.5", "\"1\"", "31", "99999999999999999999", "x", "[1]"] {
         assert!(
@@ -413,18 +423,23 @@ fn both_spellings_of_the_label_list_are_taken() {
 #[test]
 fn an_empty_list_of_labels_is_no_condition() {
     let policy = policy("promotionPaths:\n- sourcePath: a/\n  conditions: {prHasLabels: []}\n");
-    assert!(policy.flows()[0].conditions.hold(&BTreeSet::new()));
+    assert!(policy.flows()[0].conditions.hold(&BTreeSet::new(), &octocat()));
+}
+
+fn octocat() -> crate::Login {
+    crate::Login::parse("octocat").unwrap()
 }
 
 #[test]
 fn a_condition_holds_when_any_label_is_there() {
     let conditions = Conditions {
         any_label: ["quick", "hot"].map(str::to_owned).into(),
+        ..Conditions::default()
     };
     let labels = |labels: &[&str]| labels.iter().map(|l| (*l).to_owned()).collect();
-    assert!(conditions.hold(&labels(&["x", "hot"])));
-    assert!(!conditions.hold(&labels(&["Hot"])));
-    assert!(!conditions.hold(&labels(&[])));
+    assert!(conditions.hold(&labels(&["x", "hot"]), &octocat()));
+    assert!(!conditions.hold(&labels(&["Hot"]), &octocat()));
+    assert!(!conditions.hold(&labels(&[]), &octocat()));
 }
 
 #[test]
@@ -441,7 +456,7 @@ fn the_example_of_telefonistkas_documentation_works_with_warnings() {
     );
     let path = "clusters/staging/us-central1/c1/nginx/values.yaml";
     assert_eq!(
-        policy.flows()[1].source.locate(path),
+        policy.flows()[1].source.directories.locate(path),
         SourceMatch::Component {
             source: "clusters/staging/us-central1/c1",
             name: "nginx"

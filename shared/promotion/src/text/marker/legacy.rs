@@ -62,9 +62,11 @@ pub fn read_legacy(body: &str) -> Option<Lineage> {
     let author = data
         .original_pr_author
         .and_then(|author| Login::parse(author).ok());
-    let origin = number
-        .zip(author)
-        .map(|(number, author)| Origin { number, author });
+    let origin = number.zip(author).map(|(number, author)| Origin {
+        number,
+        author,
+        repo: None,
+    });
     Some(Lineage { origin, hops })
 }
 
@@ -90,6 +92,7 @@ fn hop(number: &str, promotion: Promotion) -> Option<Hop> {
         .filter_map(|path| PathInRepo::parse(path).ok())
         .collect();
     Some(Hop {
+        repo: None,
         number: PrNumber::new(number),
         source: source.trim_end_matches('/').to_owned(),
         targets,

@@ -108,6 +108,7 @@ fn only_the_first_line_counts() {
 fn a_long_way_loses_its_middle_and_stays_readable() {
     let mut long = marker();
     let hop = |number| Hop {
+        repo: None,
         number: PrNumber::new(number),
         source: "clusters/[^/]*".to_owned(),
         targets: (0..9)
@@ -132,6 +133,7 @@ fn a_long_way_loses_its_middle_and_stays_readable() {
 fn even_one_huge_hop_fits() {
     let mut huge = marker();
     huge.lineage.hops = vec![Hop {
+        repo: None,
         number: PrNumber::new(1),
         source: "x".repeat(100_000),
         targets: (0..1_000)
@@ -167,11 +169,13 @@ fn the_data_of_telefonistka_is_read_for_display() {
         lineage.hops,
         [
             Hop {
+                repo: None,
                 number: PrNumber::new(10),
                 source: "workspace".to_owned(),
                 targets: vec![PathInRepo::parse("clusters/lab/c1").unwrap()],
             },
             Hop {
+                repo: None,
                 number: PrNumber::new(11),
                 source: "clusters/lab".to_owned(),
                 targets: vec![PathInRepo::parse("clusters/staging/c1").unwrap()],
@@ -192,6 +196,7 @@ fn what_telefonistka_could_not_have_meant_is_left_out() {
     assert_eq!(
         lineage.hops,
         [Hop {
+            repo: None,
             number: PrNumber::new(6),
             source: "a".to_owned(),
             targets: vec![PathInRepo::parse("ok").unwrap()],

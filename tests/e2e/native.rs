@@ -1,0 +1,16 @@
+//! Worlds with a policy in Lockflight's own format.
+
+use lockflight_sandbox::Status;
+use lockflight_tests::world::Setup;
+
+use crate::LOCKFLIGHT;
+
+/// A world with a policy in Lockflight's own format.
+pub(crate) fn native(policy: &str) -> Setup {
+    Setup::new(LOCKFLIGHT).file("lockflight.yaml", policy)
+}
+
+/// The sentence of a status.
+pub(crate) fn said(status: &Status) -> &str {
+    status.description.as_deref().unwrap_or_default()
+}
