@@ -171,7 +171,7 @@ impl World {
             let Some(change) = changes.get(at).cloned() else {
                 continue;
             };
-            if self.is_excused(repo, (at, &change), &to) {
+            if self.is_excused(repo, &change, &to) {
                 continue;
             }
             let (wanted, found) = (self.entry(&change.merged_as, &from), self.entry(&head, &to));
@@ -205,14 +205,8 @@ impl World {
     }
 
     /// Whether people had the last word on a change's way to a place.
-    fn is_excused(&self, repo: RepoId, (at, change): (usize, &Merged), to: &PathInRepo) -> bool {
-        let place = (repo, to.clone());
-        if self.witness.raced.contains(&place) || self.weather.wild {
-            return true;
-        }
-        // The seal puts right what it leads to. Where the policy keeps everything out since then, what people did there themselves stands.
-        let is_sealed = self.witness.sealed.get(&repo).is_none_or(|sealed| at >= *sealed);
-        if !is_sealed && self.witness.unsealed.contains(&place) {
+    fn is_excused(&self, repo: RepoId, change: &Merged, to: &PathInRepo) -> bool {
+        if self.witness.raced.contains(&(repo, to.clone())) || self.weather.wild {
             return true;
         }
         let planned = self.witness.planned.get(&(repo, change.number));

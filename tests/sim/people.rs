@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockflight_forge::{CreatePullRequest, NewPullRequest, PullRequestState, Review, ReviewState};
-use lockflight_promotion::{BranchName, CommitOid, Login, PathInRepo, PrNumber, RepoId};
+use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId};
 use tokio::time::sleep;
 
 use crate::layout::{LABEL, POLICY};
@@ -86,18 +86,15 @@ impl World {
         self.merge_files(id, files, labelled);
     }
 
-    /// Changes every component once more, with nobody else about: all that went before, however wild, has to come right by that, wherever
-    /// that leads.
+    /// Changes every component once more, with nobody else about: all that went before, however wild, has to come right by that.
     pub(crate) fn seal(&mut self) {
         self.weather.wild = false;
-        self.witness.unsealed = std::mem::take(&mut self.witness.raced);
+        self.witness.raced.clear();
         let repos: Vec<RepoId> = self.repos.keys().copied().collect();
         for id in repos {
             let repo = self.repo(id);
             let layout = repo.layout.clone();
-            let before = repo.changes.len();
             let mut files = (*self.objects.get(&repo.head()).files).clone();
-            self.witness.sealed.insert(id, before);
             files.insert(Arc::from(POLICY), layout.text());
             for component in &layout.components {
                 let directory = layout.path(layout.entrance, component);
@@ -200,7 +197,7 @@ impl World {
     }
 
     /// The places of a promotion to which a later change leads.
-    fn overtaken(&mut self, id: RepoId, number: PrNumber) -> Vec<PathInRepo> {
+    fn overtaken(&mut self, id: RepoId, number: PrNumber) -> Vec<lockflight_promotion::PathInRepo> {
         let branch = self.repo(id).pull(number).info.head_branch.clone();
         let Some(of) = step_of(&branch) else {
             return Vec::new();
@@ -226,7 +223,7 @@ impl World {
         overtaken
     }
 
-    fn places(&self, id: RepoId, of: PrNumber, branch: &str) -> Vec<PathInRepo> {
+    fn places(&self, id: RepoId, of: PrNumber, branch: &str) -> Vec<lockflight_promotion::PathInRepo> {
         let planned = self
             .witness
             .planned
@@ -356,10 +353,7 @@ impl World {
             let head = self.repo(id).head();
             let mut files = (*self.objects.get(&head).files).clone();
             let theirs = self.objects.get(&pull.head).files.clone();
-            // Where the branch changes nothing it has what stood there when its change was merged, and that is nobody's side of a conflict.
-            let carried = self.carries(id, &pull.head_branch, &pull.head);
-            let is_carried = |place: &PathInRepo| carried.iter().any(|(_, to)| to == place);
-            for place in wanted.into_iter().filter(is_carried) {
+            for place in wanted {
                 let content = below(&theirs, place.as_str());
                 replace(&mut files, place.as_str(), Some(&content));
             }

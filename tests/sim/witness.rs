@@ -60,9 +60,6 @@ pub(crate) struct Witness {
     pub(crate) meddled: BTreeSet<(RepoId, PrNumber, String)>,
     /// Places at which a merge without a person came in the same moment as something else.
     pub(crate) raced: BTreeSet<(RepoId, PathInRepo)>,
-    /// Those of before the seal, and how many changes there were when it came. What leads nowhere since then was not put right by it.
-    pub(crate) unsealed: BTreeSet<(RepoId, PathInRepo)>,
-    pub(crate) sealed: BTreeMap<RepoId, usize>,
     /// The change that was last promoted from one place to another.
     landed: BTreeMap<(RepoId, PathInRepo, PathInRepo), CommitOid>,
     /// The places that each published step names, by change.
@@ -233,16 +230,8 @@ impl World {
             return;
         };
         let main = self.repo(repo).head();
-        let before = self.repo(repo).changes.last().map(|merged| merged.before.clone());
         for (from, to) in self.carries(repo, branch, head) {
-            let stands = self.entry(&main, &to);
-            let is_theirs = self.entry(head, &to) == stands;
-            if !is_theirs && by_people && before.as_ref().is_some_and(|old| self.entry(old, &to) == stands) {
-                // So nothing of this change has come there, and an older one takes nothing back.
-                self.say(|| format!("what stood at {to} was left as it was"));
-                continue;
-            }
-            if !is_theirs {
+            if self.entry(head, &to) != self.entry(&main, &to) {
                 self.say(|| format!("what stands at {to} now is a mixture"));
                 self.witness.mixed += 1;
                 if !by_people && !self.witness.raced.contains(&(repo, to.clone())) {
@@ -261,12 +250,7 @@ impl World {
     }
 
     /// Where a commit of a branch of ours brings what.
-    pub(crate) fn carries(
-        &mut self,
-        repo: RepoId,
-        branch: &str,
-        commit: &CommitOid,
-    ) -> Vec<(PathInRepo, PathInRepo)> {
+    fn carries(&mut self, repo: RepoId, branch: &str, commit: &CommitOid) -> Vec<(PathInRepo, PathInRepo)> {
         let Some(change) = step_of(branch).and_then(|number| self.repo(repo).change(number).cloned()) else {
             return Vec::new();
         };
