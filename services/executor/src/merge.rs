@@ -30,6 +30,15 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let (promote, number) = (&merge.promote, merge.number);
         let (change, step) = (&promote.change, &promote.step);
         let client = self.forge.repository(step.repo(change)).await?;
+        if let Some(restraint) = self.restraint(change, step, &mut Decided::new()).await? {
+            return Ok(match restraint {
+                Restraint::Held { why, wait } => {
+                    tracing::info!(pr.number = %number, "pull request {number} is not merged: {why}");
+                    Done::Defer(wait, Vec::new())
+                }
+                Restraint::Skipped => Done::Ack(Vec::new()),
+            });
+        }
         let pull_request = client.pull_request(number).await?;
         if pull_request.merged {
             let step = step.id.clone();
@@ -44,15 +53,6 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 envelope,
                 Outcome::Declined { step, number },
             )]));
-        }
-        if let Some(restraint) = self.restraint(change, step, &mut Decided::new()).await? {
-            return Ok(match restraint {
-                Restraint::Held { why, wait } => {
-                    tracing::info!(pr.number = %number, "pull request {number} is not merged: {why}");
-                    Done::Defer(wait, Vec::new())
-                }
-                Restraint::Skipped => Done::Ack(Vec::new()),
-            });
         }
         if pull_request.head != merge.commit || !is_of(&pull_request, change, step) {
             return Ok(Done::Ack(vec![left_to_people(envelope, promote, number)]));

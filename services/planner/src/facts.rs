@@ -4,7 +4,6 @@
 //! an empty answer, since absence decides about deletions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use lockflight_fleet::worker::Failure;
 use lockflight_forge::port::{ForgePort, RepositoryPort};
@@ -20,7 +19,7 @@ use lockflight_promotion::policy::{
 use lockflight_promotion::text::marker::{self, MarkerKey, MarkerRead};
 use lockflight_promotion::{Base, BranchName, CommitOid, ErrorClass, PathInRepo, PrNumber, RepoId, values};
 
-use crate::reply::millis;
+use crate::phases::Phases;
 
 /// What there is to know of a merged pull request.
 pub(crate) enum Reading {
@@ -582,27 +581,4 @@ async fn ask(mirror: &impl MirrorPort, question: MergedPullRequest) -> Result<Ch
 
 fn path(file: &str) -> Result<PathInRepo, Failure> {
     PathInRepo::parse(file).map_err(|error| Failure::of(ErrorClass::Bug, &error))
-}
-
-/// Measures one phase after another.
-struct Phases {
-    since: Instant,
-    done: Vec<Phase>,
-}
-
-impl Phases {
-    fn start() -> Self {
-        Self {
-            since: Instant::now(),
-            done: Vec::new(),
-        }
-    }
-
-    fn end(&mut self, name: &str) {
-        self.done.push(Phase {
-            name: name.to_owned(),
-            ms: millis(self.since),
-        });
-        self.since = Instant::now();
-    }
 }

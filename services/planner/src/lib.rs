@@ -6,6 +6,7 @@
 
 mod command;
 mod facts;
+mod phases;
 mod reply;
 mod sweep;
 
