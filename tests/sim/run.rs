@@ -59,6 +59,10 @@ async fn life(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> Report {
     let mut dice = Dice::new(seed);
     let mut weather = Weather::throw(&mut dice);
     weather.sabotage = sabotage;
+    if sabotage == Some(Sabotage::AnyHead) {
+        // It takes a person's push in the moment before a merge, which is rare in most weather.
+        weather.meddle = weather.meddle.max(300);
+    }
     let (repos, deeds) = (1 + u64::from(dice.chance(350)), dice.between(3, 9));
     let (planners, executors) = (dice.between(1, 2), dice.between(1, 3));
     let kills = dice.between(0, 8);
