@@ -1,7 +1,7 @@
 //! Worlds with a policy in Lockflight's own format.
 
 use lockflight_sandbox::Status;
-use lockflight_tests::world::Setup;
+use lockflight_tests::world::{Setup, World};
 
 use crate::LOCKFLIGHT;
 
@@ -13,4 +13,13 @@ pub(crate) fn native(policy: &str) -> Setup {
 /// The sentence of a status.
 pub(crate) fn said(status: &Status) -> &str {
     status.description.as_deref().unwrap_or_default()
+}
+
+/// Waits until the last status of a change says this.
+pub(crate) async fn until_said(world: &World, change: u64, text: &str) {
+    world
+        .until(&format!("a status on #{change} that says {text:?}"), |_| {
+            said(&world.statuses(change).pop()?).contains(text).then_some(())
+        })
+        .await;
 }

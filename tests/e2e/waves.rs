@@ -2,7 +2,7 @@
 
 use lockflight_tests::world::{HUBOT, REPOSITORY, Setup, World, put};
 
-use crate::native::{native, said};
+use crate::native::{native, said, until_said};
 
 /// Staging, then one domain of production, then the rest.
 fn policy(first: &str, second: &str) -> Setup {
@@ -40,13 +40,7 @@ async fn each_wave_begins_when_the_one_before_it_is_merged() {
             let change = change(world).await;
             let [staging] = world.promotions_of(change).await;
             let named = format!("#{}", staging.number);
-            world
-                .until("a status that names the pull request", |_| {
-                    said(&world.statuses(change).pop()?)
-                        .contains(&named)
-                        .then_some(())
-                })
-                .await;
+            until_said(world, change, &named).await;
             world.quiet().await;
             assert_eq!(world.promotions().len(), 1);
 
@@ -94,12 +88,7 @@ async fn a_wave_has_to_stand_before_the_next_one_begins() {
             let change = change(world).await;
             let [staging] = world.promotions_of(change).await;
             world.merge(staging.number).await;
-            world
-                .until("a status that tells until when it stands", |_| {
-                    let last = world.statuses(change).pop()?;
-                    said(&last).contains("to stand until").then_some(())
-                })
-                .await;
+            until_said(world, change, "to stand until").await;
             assert_eq!(world.promotions().len(), 1);
             let [_, first] = world.promotions_of(change).await;
             let merged = world.pull_request(staging.number).merged_at.unwrap().unix();
@@ -115,12 +104,7 @@ async fn a_merge_by_itself_waits_for_the_approval_that_the_gate_asks_for() {
         .run(async |world| {
             let change = change(world).await;
             let [staging] = world.promotions_of(change).await;
-            world
-                .until("a status that names the approval", |_| {
-                    let last = world.statuses(change).pop()?;
-                    said(&last).contains("1 approval of").then_some(())
-                })
-                .await;
+            until_said(world, change, "1 approval of").await;
             assert!(world.is_open(staging.number));
             let approved = world.forge.approve(REPOSITORY, staging.number, HUBOT).await;
             approved.unwrap();
@@ -137,12 +121,7 @@ async fn a_check_on_the_merged_commit_opens_the_next_wave() {
             let change = change(world).await;
             let [staging] = world.promotions_of(change).await;
             let merged = world.merge(staging.number).await;
-            world
-                .until("a status that names the check", |_| {
-                    let last = world.statuses(change).pop()?;
-                    said(&last).contains("the check smoke").then_some(())
-                })
-                .await;
+            until_said(world, change, "the check smoke").await;
             assert_eq!(world.promotions().len(), 1);
             let set = world
                 .forge
@@ -176,12 +155,7 @@ freezes:
         let change = change(world).await;
         let [staging] = world.promotions_of(change).await;
         world.merge(staging.number).await;
-        world
-            .until("a status that tells of the freeze", |_| {
-                let last = world.statuses(change).pop()?;
-                said(&last).contains("the sale").then_some(())
-            })
-            .await;
+        until_said(world, change, "the sale").await;
         world.quiet().await;
         assert_eq!(world.promotions().len(), 1);
     })
@@ -246,13 +220,7 @@ flows:
         let change = change(world).await;
         let [staging] = world.promotions_of(change).await;
         let merged = world.merge(staging.number).await;
-        world
-            .until("a status that names the check", |_| {
-                said(&world.statuses(change).pop()?)
-                    .contains("the check smoke")
-                    .then_some(())
-            })
-            .await;
+        until_said(world, change, "the check smoke").await;
         world.quiet().await;
         assert_eq!(world.promotions().len(), 1);
         let set = world

@@ -23,6 +23,22 @@ struct Case {
     result: &'static str,
 }
 
+const fn case(
+    name: &'static str,
+    keys: &'static str,
+    source: &'static str,
+    target: &'static str,
+    result: &'static str,
+) -> Case {
+    Case {
+        name,
+        keys,
+        source,
+        target,
+        result,
+    }
+}
+
 fn check(format: Format, cases: &[Case]) {
     for case in cases {
         let Case {

@@ -1,21 +1,5 @@
 use super::*;
 
-const fn case(
-    name: &'static str,
-    keys: &'static str,
-    source: &'static str,
-    target: &'static str,
-    result: &'static str,
-) -> Case {
-    Case {
-        name,
-        keys,
-        source,
-        target,
-        result,
-    }
-}
-
 #[test]
 fn single_values_change_alone() {
     check(
