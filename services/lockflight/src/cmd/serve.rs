@@ -22,7 +22,7 @@ pub(crate) fn run(args: &RunArgs, which: RoleSet, log: Option<&str>) -> anyhow::
         writeln!(std::io::stdout(), "the configuration can be used")?;
         return Ok(Exit::Success);
     }
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         let shutdown = Shutdown::new();
         shutdown.listen_for_signals()?;
         let has_ingress = which.ingress;
@@ -42,5 +42,9 @@ pub(crate) fn run(args: &RunArgs, which: RoleSet, log: Option<&str>) -> anyhow::
         } else {
             Exit::Partial
         })
-    })
+    });
+    // All work is drained and every connection closed or given up. A thread of the client of RabbitMQ may still be about to end, and panics when the
+    // runtime goes before it does: it stays for as long as the process, which ends now.
+    std::mem::forget(runtime);
+    exit
 }
