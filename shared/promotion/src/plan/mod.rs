@@ -360,7 +360,7 @@ pub struct Skipped {
 /// Why no plan can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// An entry of [`Reads::entries`] is not among the facts. A plan is never guessed.
+    /// An entry of [`ReadsAt::entries`] is not among the facts. A plan is never guessed.
     #[error("{0} was not read, so no plan can be made; read every path that `reads` names")]
     MissingFact(PathInRepo),
     /// A base of [`Reads::at`] is not among the facts.
@@ -398,14 +398,14 @@ pub fn reads(policy: &Policy, change: &Change, changed: &[String]) -> Reads {
         }
         let (from, to) = (&candidate.from, &candidate.to);
         if candidate.travels_by_keys() {
-            reads.at(&own).files.insert(PathInRepo::clone(from));
-            reads.at(&candidate.base).files.insert(to.clone());
+            reads.base(&own).files.insert(PathInRepo::clone(from));
+            reads.base(&candidate.base).files.insert(to.clone());
             continue;
         }
         entries.entry(&candidate.base).or_default().push(to.clone());
         if !candidate.flow.selection.is_everything() {
-            reads.at(&own).listings.insert(PathInRepo::clone(from));
-            reads.at(&candidate.base).listings.insert(to.clone());
+            reads.base(&own).listings.insert(PathInRepo::clone(from));
+            reads.base(&candidate.base).listings.insert(to.clone());
         }
     }
     entries
@@ -414,7 +414,7 @@ pub fn reads(policy: &Policy, change: &Change, changed: &[String]) -> Reads {
         .extend(components.iter().cloned());
     for (base, paths) in entries {
         // Sorted once, which is quicker than one insertion after another.
-        reads.at(base).entries = paths.into_iter().collect();
+        reads.base(base).entries = paths.into_iter().collect();
     }
     reads.component_policies = components.into_iter().collect();
     reads
@@ -427,7 +427,7 @@ impl Reads {
         self.at.get(&Base::default()).cloned().unwrap_or_default()
     }
 
-    fn at(&mut self, base: &Base) -> &mut ReadsAt {
+    fn base(&mut self, base: &Base) -> &mut ReadsAt {
         self.at.entry(base.clone()).or_default()
     }
 }
