@@ -4,7 +4,8 @@
 use lockflight_sandbox::{MergeMethod, PullRequest};
 use lockflight_tests::world::{MONA, REPOSITORY, World, put, remove};
 
-use crate::native::{native, said};
+use crate::cli::run;
+use crate::native::{native, said, until_said};
 
 const BY_DIRECTORY: &str = "
 version: 1
@@ -238,6 +239,171 @@ async fn another_repository_that_did_not_agree_gets_nothing() {
             world.until_status(change, "success").await;
             world.quiet().await;
             assert!(world.promotions_in(production).is_empty());
+        })
+        .await;
+}
+
+/// What `lockflight plan` says of the last merge into `main` of the repository, and that it is what the forge got: the tree of each step is
+/// that of its pull request.
+async fn assert_planned(
+    world: &World,
+    more: &[&str],
+    promoted: &[(&str, &PullRequest)],
+) -> serde_json::Value {
+    let bare = world.forge.repository_dir(REPOSITORY).unwrap();
+    let repo = bare.to_str().unwrap();
+    let arguments = [
+        "plan", "--repo", repo, "--base", "main^1", "--head", "main", "-o", "json",
+    ];
+    let ended = run(&bare, &[&arguments, more].concat());
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let plan: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let steps = plan["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), promoted.len(), "{plan}");
+    for (step, (repository, promotion)) in steps.iter().zip(promoted) {
+        let tree = world.root(repository, &promotion.head.branch).await;
+        assert_eq!(step["tree"].as_str(), Some(tree.as_str()), "{step}");
+        assert_eq!(step["title"].as_str(), Some(promotion.title.as_str()));
+    }
+    plan
+}
+
+#[tokio::test]
+async fn a_plan_of_directories_is_what_the_forge_gets() {
+    native(BY_DIRECTORY)
+        .file("clusters/lab/checkout/values-region-lab.yaml", "region: lab\n")
+        .run(async |world| {
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            let [promotion] = world.promotions_of(change).await;
+            let plan = assert_planned(world, &[], &[(REPOSITORY, &promotion)]).await;
+            assert_eq!(plan["steps"][0]["wave"], 1);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_plan_of_branches_is_what_the_forge_gets() {
+    native(BY_BRANCH)
+        .run(async |world| {
+            world
+                .commit("env/production", &[put("live/other/values.yaml", "kept: true\n")])
+                .await;
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            let [promotion] = world.promotions_of(change).await;
+            let plan = assert_planned(world, &[], &[(REPOSITORY, &promotion)]).await;
+            assert_eq!(plan["steps"][0]["base"], "env/production");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_plan_into_another_repository_is_what_the_forge_gets() {
+    native(BY_REPOSITORY)
+        .run(async |world| {
+            let production = "acme/production";
+            let files = [
+                put("live/other/values.yaml", "kept: true\n"),
+                put("lockflight.yaml", "version: 1\naccept_from: [acme/*]\n"),
+            ];
+            world.add_repository(production, &files).await;
+            world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_promoted_in(production, 1).await;
+            let [promotion]: [PullRequest; 1] = world.promotions_in(production).try_into().unwrap();
+            let clone = world.forge.repository_dir(production).unwrap();
+            let beside = format!("{production}={}", clone.display());
+            let plan = assert_planned(world, &["--beside", &beside], &[(production, &promotion)]).await;
+            assert_eq!(plan["steps"][0]["repository"], production);
+            assert_eq!(plan["steps"][0]["base"], "main");
+
+            // Without a clone of it the plan says what is missing.
+            let bare = world.forge.repository_dir(REPOSITORY).unwrap();
+            let ended = run(&bare, &["plan", "--base", "main^1", "--head", "main"]);
+            assert!(
+                ended.stdout.contains("--beside acme/production=DIR"),
+                "{}",
+                ended.stdout
+            );
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_plan_of_a_single_instance_is_what_the_forge_gets() {
+    native(SINGLE_INSTANCE)
+        .file("apps/checkout/values-staging.yaml", "image: { tag: \"1.0\" }\n")
+        .file(
+            "apps/checkout/values-production.yaml",
+            "image:\n  tag: \"1.0\" # by Lockflight\n",
+        )
+        .run(async |world| {
+            let change = world
+                .merge_change(&[put(
+                    "apps/checkout/values-staging.yaml",
+                    "image: { tag: \"1.1\" }\n",
+                )])
+                .await;
+            let [promotion] = world.promotions_of(change).await;
+            let plan = assert_planned(world, &[], &[(REPOSITORY, &promotion)]).await;
+            assert_eq!(
+                plan["steps"][0]["sync"][0]["keys"],
+                serde_json::json!(["image.tag"])
+            );
+        })
+        .await;
+}
+
+const MIXED: &str = "
+version: 1
+environments:
+  lab: { path: clusters/lab }
+  staging: { branch: env/staging, path: live }
+  production: { repository: acme/production, path: live }
+flows:
+  - from: { path: workspace }
+    waves:
+      - { to: [lab], merge: auto }
+      - { to: [staging], merge: auto }
+      - { to: [production] }
+";
+
+#[tokio::test]
+async fn one_flow_leads_through_a_directory_a_branch_and_a_repository() {
+    native(MIXED)
+        .run(async |world| {
+            let production = "acme/production";
+            let agreed = [put("lockflight.yaml", "version: 1\naccept_from: [acme/*]\n")];
+            world.add_repository(production, &agreed).await;
+            world
+                .commit("env/staging", &[put("live/other/values.yaml", "kept: true\n")])
+                .await;
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_promoted_in(production, 1).await;
+            // What comes last was opened, so both of the others are where they belong.
+            assert_file(
+                world,
+                "main",
+                "clusters/lab/checkout/values.yaml",
+                "replicas: 3\n",
+            )
+            .await;
+            assert_file(world, "env/staging", "live/checkout/values.yaml", "replicas: 3\n").await;
+            let [promotion]: [PullRequest; 1] = world.promotions_in(production).try_into().unwrap();
+            let waits = format!("{production}#{}", promotion.number);
+            until_said(world, change, &waits).await;
+            let merged = world
+                .forge
+                .merge_pull_request(production, promotion.number, MergeMethod::Merge, MONA)
+                .await;
+            merged.unwrap();
+            world.until_status(change, "success").await;
         })
         .await;
 }

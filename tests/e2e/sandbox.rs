@@ -31,6 +31,52 @@ fn the_example_travels_to_the_last_failure_domain() {
     );
 }
 
+#[test]
+fn each_way_to_model_environments_has_an_example() {
+    let titles: [(&str, &[&str]); 4] = [
+        (
+            "directory",
+            &[
+                "checkout ➡️  lab, staging",
+                "checkout ➡️  production/us-west1",
+                "checkout ➡️  production/europe-west4",
+                "checkout ➡️  production/us-east4",
+            ],
+        ),
+        ("branch", &["checkout ➡️  staging", "checkout ➡️  production"]),
+        (
+            "repository",
+            &[
+                "checkout ➡️  staging",
+                "acme/production: 🚀 Promotion: checkout ➡️  production",
+            ],
+        ),
+        (
+            "single",
+            &["checkout ➡️  production/us", "checkout ➡️  production/eu"],
+        ),
+    ];
+    for (example, titles) in titles {
+        let folder = TempDir::new().unwrap();
+        let ended = run(folder.path(), &["sandbox", "--once", "--example", example]);
+        assert_eq!(ended.code, 0, "{example}: {}\n{}", ended.stdout, ended.stderr);
+        for title in titles {
+            assert!(
+                ended.stdout.contains(title),
+                "{example}, {title}: {}",
+                ended.stdout
+            );
+        }
+        let count = format!("promotion pull requests   {}", titles.len());
+        assert!(ended.stdout.contains(&count), "{example}: {}", ended.stdout);
+        assert!(
+            ended.stdout.contains("Every target equals its source."),
+            "{}",
+            ended.stdout
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_repository_that_was_not_made_for_it_travels_too_and_is_left_as_it_was() {
     world(CHAIN)

@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lockflight_promotion::RepoName;
+
+use crate::sandbox::example::Example;
 
 /// Carries a merged change through the environments of a GitOps repository, as pull requests.
 #[derive(Debug, Parser)]
@@ -67,8 +70,12 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SandboxArgs {
-    /// Work on a bare clone of this repository, which is never written to, in place of the example.
-    #[arg(long, value_name = "DIR")]
+    /// What to begin with.
+    #[arg(long, value_enum, default_value_t = Example::Telefonistka)]
+    pub(crate) example: Example,
+
+    /// Work on a bare clone of this repository, which is never written to, in place of an example.
+    #[arg(long, value_name = "DIR", conflicts_with = "example")]
     pub(crate) repo: Option<PathBuf>,
 
     /// Merge every promotion pull request as it comes, print a summary, and end when everything is quiet.
@@ -191,9 +198,24 @@ pub(crate) struct PlanArgs {
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
 
+    /// Where a clone of another repository is that the policy leads to, such as `acme/production=../production`. May be given more than
+    /// once. Whether it accepts promotions is not looked at.
+    #[arg(long, value_name = "OWNER/NAME=DIR", value_parser = beside)]
+    pub(crate) beside: Vec<(RepoName, PathBuf)>,
+
     /// How to print the plan.
     #[arg(short, long, value_enum, default_value_t = PlanFormat::Table)]
     pub(crate) output: PlanFormat,
+}
+
+/// `OWNER/NAME=DIR`.
+fn beside(text: &str) -> Result<(RepoName, PathBuf), String> {
+    let (name, path) = text
+        .split_once('=')
+        .filter(|(_, path)| !path.is_empty())
+        .ok_or("expected OWNER/NAME=DIR, such as acme/production=../production")?;
+    let name = RepoName::parse(name).map_err(|error| error.to_string())?;
+    Ok((name, PathBuf::from(path)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,7 @@
 //! Planning on a repository of this machine: no forge, no token, nothing written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::Context as _;
 use lockflight_git::{CommitSpec, Committed, Identity, LocalError, LocalRepository};
@@ -29,7 +30,28 @@ pub(crate) struct Offline<'r> {
     base: CommitOid,
     head: CommitOid,
     labels: BTreeSet<String>,
+    others: &'r [Other],
 }
+
+/// Another repository that promotions lead to, in a clone of it on this machine.
+#[derive(Debug)]
+pub(crate) struct Other {
+    name: RepoName,
+    branch: BranchName,
+    repo: LocalRepository,
+}
+
+impl Other {
+    /// Takes a clone for the repository of that name. Its `HEAD` says which its default branch is.
+    pub(crate) fn open(name: RepoName, path: &Path, source: &LocalRepository) -> Result<Self, LocalError> {
+        let repo = LocalRepository::open(path)?.with_objects_of(source)?;
+        let branch = repo.head_branch()?;
+        Ok(Self { name, branch, repo })
+    }
+}
+
+/// A commit, and the clone that it is in.
+type Place<'r> = (&'r LocalRepository, CommitOid);
 
 impl<'r> Offline<'r> {
     pub(crate) const fn new(
@@ -43,7 +65,14 @@ impl<'r> Offline<'r> {
             base,
             head,
             labels,
+            others: &[],
         }
+    }
+
+    /// The same with other repositories beside it.
+    pub(crate) const fn beside(mut self, others: &'r [Other]) -> Self {
+        self.others = others;
+        self
     }
 
     /// The policy at the head; none if there is no file. Lockflight's own goes before Telefonistka's.
@@ -84,7 +113,7 @@ impl<'r> Offline<'r> {
         let mut at = BTreeMap::new();
         for (base, wanted) in wanted {
             let found = match self.commit_of(&base)? {
-                Ok(commit) => Found::Content(self.content(&base, &commit, wanted)?),
+                Ok(place) => Found::Content(self.content(&base, &place, wanted)?),
                 Err(reason) => Found::Unreachable(reason),
             };
             at.insert(base, found);
@@ -115,36 +144,44 @@ impl<'r> Offline<'r> {
         })
     }
 
-    /// The commit that a base is at on this machine, or why it can't be looked at.
-    fn commit_of(&self, base: &Base) -> anyhow::Result<Result<CommitOid, String>> {
-        if base.repo.is_some() {
-            return Ok(Err(
-                "it is another repository, which is not looked at offline".to_owned()
-            ));
-        }
-        let Some(branch) = &base.branch else {
-            return Ok(Ok(self.head.clone()));
+    /// Where a base is on this machine, or why it can't be looked at.
+    fn commit_of(&self, base: &Base) -> anyhow::Result<Result<Place<'r>, String>> {
+        let Some(name) = &base.repo else {
+            let Some(branch) = &base.branch else {
+                return Ok(Ok((self.repo, self.head.clone())));
+            };
+            return branch_tip(self.repo, branch);
         };
-        for place in ["refs/heads", "refs/remotes/origin"] {
-            match self.repo.resolve(&format!("{place}/{branch}")) {
-                Err(LocalError::NoSuchRevision { .. }) => {}
-                found => return Ok(Ok(found?)),
-            }
+        match self.others.iter().find(|other| other.name == *name) {
+            Some(other) => branch_tip(&other.repo, base.branch.as_ref().unwrap_or(&other.branch)),
+            None => Ok(Err(format!(
+                "it is another repository; say where a clone of it is: --beside {name}=DIR"
+            ))),
         }
-        Ok(Err("there is no such branch in this repository".to_owned()))
     }
 
-    fn content(&self, base: &Base, commit: &CommitOid, wanted: ReadsAt) -> anyhow::Result<Content> {
+    fn content(&self, base: &Base, (repo, commit): &Place<'r>, wanted: ReadsAt) -> anyhow::Result<Content> {
         let paths = |paths: BTreeSet<PathInRepo>| paths.into_iter().collect::<Vec<_>>();
         let (entries, listings, files) = (paths(wanted.entries), paths(wanted.listings), paths(wanted.files));
         let unreadable = "the trees can't be read";
+        let other = |(at, other): (usize, &Other)| {
+            (Some(&other.name) == base.repo.as_ref()).then(|| {
+                let repository = Repository {
+                    // Any number will do that nobody else has here; the change's own is 0.
+                    id: RepoId::new(at as u64 + 1),
+                    name: other.name.clone(),
+                    installation: None,
+                };
+                (repository, other.branch.clone())
+            })
+        };
+        let (other, default_branch) = self.others.iter().enumerate().find_map(other).unzip();
         Ok(Content {
-            repo: None,
-            branch: base.branch.clone(),
-            entries: self.repo.entries(commit, &entries).context(unreadable)?,
-            listings: self.repo.listings(commit, &listings).context(unreadable)?,
-            files: self
-                .repo
+            repo: other,
+            branch: base.branch.clone().or(default_branch),
+            entries: repo.entries(commit, &entries).context(unreadable)?,
+            listings: repo.listings(commit, &listings).context(unreadable)?,
+            files: repo
                 .files(commit, &files, values::MAX_BYTES as u64)
                 .context(unreadable)?,
         })
@@ -189,8 +226,9 @@ impl<'r> Offline<'r> {
             .collect();
         self.repo.inspect(&self.head, &travelling)?;
         let change = self.change()?;
-        let committed = self.repo.preview(&CommitSpec {
-            parent: self.parent_of(step)?,
+        let (repo, parent) = self.parent_of(step)?;
+        let committed = repo.preview(&CommitSpec {
+            parent,
             edits: step
                 .sync
                 .iter()
@@ -206,13 +244,10 @@ impl<'r> Offline<'r> {
         Ok(committed)
     }
 
-    /// The commit that a step would start from.
-    pub(crate) fn parent_of(&self, step: &Step) -> anyhow::Result<CommitOid> {
-        if step.repo.is_some() {
-            anyhow::bail!("it is in another repository, which is not looked at offline");
-        }
+    /// The commit that a step would start from, and the clone that it is in.
+    pub(crate) fn parent_of(&self, step: &Step) -> anyhow::Result<Place<'r>> {
         let base = Base {
-            repo: None,
+            repo: step.repo.as_ref().map(|repo| repo.name.clone()),
             branch: step.base.clone(),
         };
         self.commit_of(&base)?
@@ -261,3 +296,20 @@ impl<'r> Offline<'r> {
         }
     }
 }
+
+/// The tip of a branch, as this clone or its origin has it.
+fn branch_tip<'r>(
+    repo: &'r LocalRepository,
+    branch: &BranchName,
+) -> anyhow::Result<Result<Place<'r>, String>> {
+    for place in ["refs/heads", "refs/remotes/origin"] {
+        match repo.resolve(&format!("{place}/{branch}")) {
+            Err(LocalError::NoSuchRevision { .. }) => {}
+            found => return Ok(Ok((repo, found?))),
+        }
+    }
+    Ok(Err("there is no such branch in this repository".to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

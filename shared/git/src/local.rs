@@ -5,7 +5,7 @@ use std::path::Path;
 
 use git2::{ErrorCode, Repository, RepositoryOpenFlags};
 use lockflight_promotion::plan::{Edit, Entry, File, Listing};
-use lockflight_promotion::{CommitOid, PathInRepo, TreeOid};
+use lockflight_promotion::{BranchName, CommitOid, PathInRepo, TreeOid};
 
 use crate::changed::changed_between;
 use crate::commit;
@@ -95,6 +95,34 @@ impl LocalRepository {
             source,
         })?;
         Ok(Self { repo })
+    }
+
+    /// The same repository with the objects of another one to be read beside its own, for commits that take trees from there.
+    ///
+    /// # Errors
+    /// When its object database can't be opened.
+    pub fn with_objects_of(self, other: &Self) -> Result<Self, LocalError> {
+        let objects = other.repo.commondir().join("objects");
+        let lend = |repo: &Repository| repo.odb()?.add_disk_alternate(&objects.to_string_lossy());
+        lend(&self.repo).map_err(|source| LocalError::Open {
+            path: objects.display().to_string(),
+            source,
+        })?;
+        Ok(self)
+    }
+
+    /// The branch that `HEAD` names, which in a fresh clone is the default branch.
+    ///
+    /// # Errors
+    /// When it names none that has a commit.
+    pub fn head_branch(&self) -> Result<BranchName, LocalError> {
+        let none = |source| LocalError::NoSuchRevision {
+            rev: "HEAD".to_owned(),
+            source,
+        };
+        let head = self.repo.head().map_err(none)?;
+        let name = head.shorthand().map_err(none)?;
+        BranchName::parse(name).map_err(|error| none(git2::Error::from_str(&error.to_string())))
     }
 
     fn objects(&self) -> Result<Objects<'_>, ReadError> {

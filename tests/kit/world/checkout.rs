@@ -38,6 +38,16 @@ impl World {
             token,
         }
     }
+
+    /// The id of the tree that a revision of a repository of the forge has.
+    pub async fn root(&self, repository: &str, revision: &str) -> String {
+        let bare = self
+            .forge
+            .repository_dir(repository)
+            .expect("the repository is there");
+        let tree = format!("{revision}^{{tree}}");
+        git::run(&mut git::command(&bare), &["rev-parse", "--verify", &tree]).await
+    }
 }
 
 impl Checkout {

@@ -221,7 +221,7 @@ fn of_step(
             }
         }
         Ok(committed) => {
-            let parent = offline.parent_of(step)?;
+            let (_, parent) = offline.parent_of(step)?;
             for path in &committed.paths {
                 let within = |drift: &&mut Drift| {
                     path == drift.to.as_str()

@@ -3,14 +3,15 @@
 use std::io::Write as _;
 
 use lockflight_git::{Committed, LocalError, LocalRepository};
-use lockflight_promotion::plan::{Plan, Skipped, Step};
+use lockflight_promotion::BranchName;
+use lockflight_promotion::plan::{Plan, Skipped, Step, Sync};
 use lockflight_promotion::policy::{NATIVE_FILE, TELEFONISTKA_FILE};
 use serde::Serialize;
 
 use crate::cli::{PlanArgs, PlanFormat, ReportFormat};
 use crate::cmd::validate;
 use crate::exit::Exit;
-use crate::offline::{Offline, OfflineError};
+use crate::offline::{Offline, OfflineError, Other};
 
 /// Prints what a change would lead to.
 pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
@@ -25,7 +26,15 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         }
         (base, head) => (base?, head?),
     };
-    let offline = Offline::new(&repo, base, head.clone(), args.labels.iter().cloned().collect());
+    let mut others = Vec::new();
+    for (name, path) in &args.beside {
+        match Other::open(name.clone(), path, &repo) {
+            Err(error @ LocalError::NotARepository { .. }) => return Ok(not_found(error.into())),
+            opened => others.push(opened?),
+        }
+    }
+    let labels = args.labels.iter().cloned().collect();
+    let offline = Offline::new(&repo, base, head.clone(), labels).beside(&others);
     let planned = match offline.policy() {
         Ok(None) => {
             return Ok(not_found(anyhow::anyhow!(
@@ -82,6 +91,14 @@ struct Document<'p> {
 struct StepDocument<'p> {
     source: &'p str,
     targets: Vec<&'p str>,
+    /// The repository that it is opened in, if that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
+    /// The branch that it is merged into, if that is another one than the change's, or in another repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'p str>,
+    /// Its wave, from 1.
+    wave: usize,
     description: &'p str,
     components: &'p [String],
     sync: Vec<SyncDocument<'p>>,
@@ -102,6 +119,15 @@ struct SyncDocument<'p> {
     to: &'p str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     delete: bool,
+    /// The keys that are set, where not the whole of it travels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<String>,
+}
+
+/// The keys that travel; none where directories do.
+fn keys(sync: &Sync) -> Vec<String> {
+    let keys = sync.keys.iter().flat_map(|keys| &keys.keys);
+    keys.map(ToString::to_string).collect()
 }
 
 #[derive(Serialize)]
@@ -129,6 +155,9 @@ impl<'p> StepDocument<'p> {
         Self {
             source: &step.source,
             targets: step.targets.iter().map(|target| target.path.as_str()).collect(),
+            repository: step.repo.as_ref().map(|repo| repo.name.to_string()),
+            base: step.base.as_ref().map(BranchName::as_str),
+            wave: step.wave + 1,
             description: &step.description,
             components: &step.components,
             sync: step
@@ -137,7 +166,8 @@ impl<'p> StepDocument<'p> {
                 .map(|sync| SyncDocument {
                     from: sync.from.as_str(),
                     to: sync.to.as_str(),
-                    delete: sync.tree.is_none(),
+                    delete: sync.is_removal(),
+                    keys: keys(sync),
                 })
                 .collect(),
             skipped: step.skipped.iter().map(SkippedDocument::new).collect(),
@@ -183,11 +213,24 @@ fn table(plan: &Plan, steps: &[Previewed<'_>], out: &mut impl std::io::Write) ->
                 ""
             }
         )?;
+        match (&step.repo, &step.base) {
+            (Some(repo), Some(base)) => writeln!(out, "     into {base} of {}", repo.name)?,
+            (Some(repo), None) => writeln!(out, "     into {}", repo.name)?,
+            (None, Some(base)) => writeln!(out, "     into {base}")?,
+            (None, None) => {}
+        }
         for sync in &step.sync {
-            let arrow = if sync.tree.is_some() { "->" } else { "-> deleted:" };
-            writeln!(out, "     {} {arrow} {}", sync.from, sync.to)?;
+            let arrow = if sync.is_removal() { "-> deleted:" } else { "->" };
+            let keys = match keys(sync) {
+                keys if keys.is_empty() => String::new(),
+                keys => format!(": {}", keys.join(", ")),
+            };
+            writeln!(out, "     {} {arrow} {}{keys}", sync.from, sync.to)?;
         }
         match preview {
+            Ok(committed) if committed.paths.is_empty() => {
+                writeln!(out, "     already there: nothing would be opened")?;
+            }
             Ok(committed) => writeln!(
                 out,
                 "     {} files differ; branch {}",

@@ -102,9 +102,9 @@ async fn sandbox(args: &SandboxArgs, directory: &Path, started: Instant) -> anyh
     })
     .await
     .context("the sandbox forge can't be started")?;
-    let change = change::prepare(&forge, args.repo.as_deref()).await?;
+    let change = change::prepare(&forge, args.example, args.repo.as_deref()).await?;
     let app = forge.add_app(AppOptions::new("lockflight")).await?;
-    forge.install(app.id, &[&change.repository])?;
+    forge.install(app.id, &change.repositories().collect::<Vec<_>>())?;
 
     if args.forge_only {
         return forge_only(&forge, &app, &change, directory, &shutdown).await;

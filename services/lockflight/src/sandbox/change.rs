@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use lockflight_git::LocalRepository;
+use lockflight_promotion::plan::Step;
 use lockflight_promotion::policy::{Policy, TELEFONISTKA_FILE};
-use lockflight_promotion::{CommitOid, PathInRepo};
+use lockflight_promotion::{CommitOid, PathInRepo, RepoName};
 use lockflight_sandbox::{Forge, MergeMethod};
 
-use crate::offline::{Offline, OfflineError};
-use crate::sandbox::example;
+use crate::offline::{Offline, OfflineError, Other};
+use crate::sandbox::example::{Example, Scene};
 
 /// Directories of a repository that are looked at to find a component for the first change.
 const MOST_DIRECTORIES: usize = 5_000;
@@ -20,6 +21,8 @@ const MOST_DIRECTORIES: usize = 5_000;
 pub(crate) struct FirstChange {
     /// The repository on the forge, `owner/name`.
     pub(crate) repository: String,
+    /// Other repositories that promotions lead to.
+    pub(crate) others: Vec<String>,
     /// Its default branch.
     pub(crate) branch: String,
     /// The commit that the branch stood at before.
@@ -29,27 +32,14 @@ pub(crate) struct FirstChange {
     files: Vec<(String, Vec<u8>)>,
 }
 
-/// Makes the repository, the example or a bare clone of the one given, and chooses a change.
-pub(crate) async fn prepare(forge: &Forge, repo: Option<&Path>) -> anyhow::Result<FirstChange> {
+/// Makes the repositories of an example, or a bare clone of the one given, and chooses a change.
+pub(crate) async fn prepare(
+    forge: &Forge,
+    example: Example,
+    repo: Option<&Path>,
+) -> anyhow::Result<FirstChange> {
     let Some(path) = repo else {
-        let name = example::NAME;
-        forge.create_repository(name, "main").await?;
-        commit(
-            forge,
-            name,
-            "main",
-            &example::files(),
-            "The state of our infrastructure",
-        )
-        .await?;
-        let (branch, base) = tip(forge, name)?;
-        return Ok(FirstChange {
-            repository: name.to_owned(),
-            branch,
-            base,
-            title: "checkout 1.8.2".to_owned(),
-            files: example::first_change(),
-        });
+        return make(forge, example.scene()).await;
     };
     let name = name_for(path);
     forge
@@ -60,6 +50,7 @@ pub(crate) async fn prepare(forge: &Forge, repo: Option<&Path>) -> anyhow::Resul
     let file = choose(forge, &name, &base).await?;
     Ok(FirstChange {
         repository: name,
+        others: Vec::new(),
         branch,
         base,
         title: format!("Try a promotion of {file}"),
@@ -70,7 +61,47 @@ pub(crate) async fn prepare(forge: &Forge, repo: Option<&Path>) -> anyhow::Resul
     })
 }
 
+/// Makes what an example begins with.
+async fn make(forge: &Forge, scene: Scene) -> anyhow::Result<FirstChange> {
+    for repository in &scene.repositories {
+        for (place, (branch, files)) in repository.branches.iter().enumerate() {
+            if place == 0 {
+                forge.create_repository(repository.name, branch).await?;
+            }
+            commit(
+                forge,
+                repository.name,
+                branch,
+                files,
+                "The state of our infrastructure",
+            )
+            .await?;
+        }
+    }
+    let mut names = scene
+        .repositories
+        .iter()
+        .map(|repository| repository.name.to_owned());
+    let repository = names.next().context("an example has a repository")?;
+    let (branch, base) = tip(forge, &repository)?;
+    Ok(FirstChange {
+        others: names.collect(),
+        repository,
+        branch,
+        base,
+        title: scene.title.to_owned(),
+        files: scene.change,
+    })
+}
+
 impl FirstChange {
+    /// All repositories that promotions may lead to, its own first.
+    pub(crate) fn repositories(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.repository)
+            .chain(&self.others)
+            .map(String::as_str)
+    }
+
     /// Opens the pull request; gives its number.
     pub(crate) async fn open(&self, forge: &Forge) -> anyhow::Result<u64> {
         const HEAD: &str = "first-change";
@@ -93,12 +124,24 @@ impl FirstChange {
     pub(crate) fn remaining(&self, forge: &Forge) -> anyhow::Result<Vec<String>> {
         let repo = LocalRepository::open(forge.repository_dir(&self.repository)?)?;
         let head = repo.resolve(&self.branch)?;
-        let offline = Offline::new(&repo, self.base.clone(), head, BTreeSet::new());
+        let mut others = Vec::new();
+        for name in &self.others {
+            let directory = forge.repository_dir(name)?;
+            others.push(Other::open(RepoName::parse(name)?, &directory, &repo)?);
+        }
+        let offline = Offline::new(&repo, self.base.clone(), head, BTreeSet::new()).beside(&others);
         let Some(policy) = read_policy(&offline)? else {
             return Ok(Vec::new());
         };
         let plan = offline.plan(&policy).map_err(explain)?;
-        Ok(plan.steps.into_iter().map(|step| step.title).collect())
+        // What leads to another branch stands in the plan even where it would change nothing.
+        let is_there = |step: &Step| {
+            offline
+                .preview(step)
+                .is_ok_and(|committed| committed.paths.is_empty())
+        };
+        let left = plan.steps.into_iter().filter(|step| !is_there(step));
+        Ok(left.map(|step| step.title).collect())
     }
 }
 

@@ -15,6 +15,9 @@ use crate::sandbox::progress::Story;
 /// Without any news for that long, something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Without any news for that long, the person who merges has a look.
+const LULL: Duration = Duration::from_millis(500);
+
 /// How it ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -41,7 +44,7 @@ pub(crate) async fn follow(
             () = shutdown.draining() => break,
             () = fleet.changed(place) => {}
             event = events.recv() => if let Ok(Change::PullRequest { repository, number, action, merged: true }) = event
-                && action == "closed" && repository == change.repository
+                && action == "closed" && change.repositories().any(|ours| ours == repository)
             {
                 let title = forge.pull_request(&repository, number).map(|pr| pr.title).unwrap_or_default();
                 story.merged(number, &title);
@@ -65,42 +68,53 @@ pub(crate) async fn until_quiet(
     let started = Instant::now();
     let mut place = Offset::START;
     let mut failures = Vec::new();
+    let mut heard = Instant::now();
     loop {
         let delivered = forge.deliveries().len();
+        let before = place;
         failures.extend(tell(fleet, &mut place, story).await?);
+        if place != before {
+            heard = Instant::now();
+        }
         // In this order: a webhook that has arrived is in the queue before it counts as delivered.
         let quiet = async {
             forge.webhooks_idle().await;
             fleet.quiet().await;
         };
+        let mut is_over = false;
         tokio::select! {
             biased;
             () = shutdown.draining() => break,
             () = fleet.changed(place) => continue,
-            () = quiet => {}
-            () = tokio::time::sleep(PATIENCE) => {
-                failures.push(format!("nothing happened for {} s", PATIENCE.as_secs()));
-                break;
-            }
+            () = quiet => is_over = true,
+            // What waits for a merge or a gate is looked at again and again, and never quiet. People merge meanwhile.
+            () = tokio::time::sleep(LULL) => {}
         }
         failures.extend(tell(fleet, &mut place, story).await?);
         let open = open_promotions(forge, change)?;
-        for pull_request in &open {
+        if !is_over && open.is_empty() {
+            if heard.elapsed() > PATIENCE {
+                failures.push(format!("nothing happened for {} s", PATIENCE.as_secs()));
+                break;
+            }
+            continue;
+        }
+        for (repository, pull_request) in &open {
             // Not every one can be merged: another of them may have changed the same files in the meantime.
             match forge
-                .merge_pull_request(&change.repository, pull_request.number, MergeMethod::Merge, "you")
+                .merge_pull_request(repository, pull_request.number, MergeMethod::Merge, "you")
                 .await
             {
                 Ok(_) => story.merged(pull_request.number, &pull_request.title),
                 Err(error) => {
                     failures.push(format!("#{} could not be merged: {error}", pull_request.number));
                     forge
-                        .close_pull_request(&change.repository, pull_request.number, "you")
+                        .close_pull_request(repository, pull_request.number, "you")
                         .await?;
                 }
             }
         }
-        if open.is_empty() && forge.deliveries().len() == delivered {
+        if is_over && open.is_empty() && forge.deliveries().len() == delivered {
             break;
         }
     }
@@ -122,12 +136,19 @@ pub(crate) async fn until_quiet(
     })
 }
 
-fn open_promotions(forge: &Forge, change: &FirstChange) -> anyhow::Result<Vec<PullRequest>> {
-    let mut open = forge.pull_requests(&change.repository)?;
-    open.retain(|pr| {
-        pr.state == PullRequestState::Open && pr.labels.iter().any(|label| label == "promotion")
-    });
-    Ok(open)
+/// The open promotion pull requests, each with its repository.
+fn open_promotions<'c>(
+    forge: &Forge,
+    change: &'c FirstChange,
+) -> anyhow::Result<Vec<(&'c str, PullRequest)>> {
+    let mut found = Vec::new();
+    for repository in change.repositories() {
+        let open = forge.pull_requests(repository)?.into_iter().filter(|pr| {
+            pr.state == PullRequestState::Open && pr.labels.iter().any(|label| label == "promotion")
+        });
+        found.extend(open.map(|pr| (repository, pr)));
+    }
+    Ok(found)
 }
 
 /// Tells what has been recorded since `place`, and gives what of it is a failure.

@@ -64,11 +64,10 @@ impl Story {
                 };
                 self.say("planned", &format!("#{number}  {steps}"));
             }
-            Outcome::PullRequestOpened { number, source, .. } => {
-                self.say(
-                    "opened",
-                    &format!("#{number}  {}/pull/{number}  (promotes #{source})", self.web),
-                );
+            Outcome::PullRequestOpened {
+                number, source, url, ..
+            } => {
+                self.say("opened", &format!("#{number}  {url}  (promotes #{source})"));
             }
             Outcome::Reported {
                 number,

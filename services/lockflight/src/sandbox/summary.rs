@@ -30,6 +30,8 @@ const PHASES: [&str; 10] = [
 /// What one promotion pull request cost.
 #[derive(Debug, Default)]
 struct Row {
+    repository: String,
+    number: u64,
     source: u64,
     title: String,
     rest_calls: u32,
@@ -88,12 +90,9 @@ pub(crate) async fn print(
     Ok(Exit::Failed)
 }
 
-async fn rows(
-    forge: &Forge,
-    fleet: &EmbeddedFleet,
-    change: &FirstChange,
-) -> anyhow::Result<BTreeMap<u64, Row>> {
-    let mut rows: BTreeMap<u64, Row> = BTreeMap::new();
+/// The rows, in the order in which the pull requests were opened.
+async fn rows(forge: &Forge, fleet: &EmbeddedFleet, change: &FirstChange) -> anyhow::Result<Vec<Row>> {
+    let mut rows: Vec<Row> = Vec::new();
     let mut planning: BTreeMap<u64, Vec<Phase>> = BTreeMap::new();
     let mut place = Offset::START;
     loop {
@@ -107,13 +106,28 @@ async fn rows(
                 }
                 Body::Outcome(Outcome::PullRequestOpened {
                     number,
+                    url,
                     source,
                     rest_calls,
                     phases,
                     ..
                 }) => {
-                    let row = rows.entry(number.get()).or_default();
-                    row.source = source.get();
+                    let number = number.get();
+                    let is_in = |name: &&str| url.ends_with(&format!("/{name}/pull/{number}"));
+                    let repository = change.repositories().find(is_in).unwrap_or(&change.repository);
+                    let known = rows
+                        .iter()
+                        .position(|row| row.number == number && row.repository == repository);
+                    let place = known.unwrap_or_else(|| {
+                        rows.push(Row {
+                            repository: repository.to_owned(),
+                            number,
+                            source: source.get(),
+                            ..Row::default()
+                        });
+                        rows.len() - 1
+                    });
+                    let Some(row) = rows.get_mut(place) else { continue };
                     row.rest_calls += rest_calls;
                     let planned = planning.get(&source.get()).into_iter().flatten();
                     for phase in planned.chain(phases) {
@@ -124,21 +138,30 @@ async fn rows(
             }
         }
     }
-    for (number, row) in &mut rows {
-        row.title = forge.pull_request(&change.repository, *number)?.title;
+    for row in &mut rows {
+        let title = forge.pull_request(&row.repository, row.number)?.title;
+        row.title = if row.repository == change.repository {
+            title
+        } else {
+            format!("{}: {title}", row.repository)
+        };
     }
     // Whatever git did since the pull request before was opened was done for this one.
-    let mut numbers = rows.keys().copied().collect::<Vec<_>>().into_iter();
+    let mut opened = rows.iter_mut();
     let (mut trips, mut moved) = (0, 0);
     for request in forge.requests() {
-        if request.repository.as_deref() != Some(change.repository.as_str()) {
+        if request
+            .repository
+            .as_deref()
+            .is_none_or(|name| !change.repositories().any(|ours| ours == name))
+        {
             continue;
         }
         if request.route.starts_with("git ") {
             trips += 1;
             moved += request.bytes_in + request.bytes_out;
         } else if opens_pull_request(&request)
-            && let Some(row) = numbers.next().and_then(|number| rows.get_mut(&number))
+            && let Some(row) = opened.next()
         {
             (row.git_round_trips, row.git_bytes) = (trips, moved);
             (trips, moved) = (0, 0);
@@ -153,7 +176,7 @@ fn opens_pull_request(request: &RecordedRequest) -> bool {
         && request.status == Some(201)
 }
 
-fn write_rows(rows: &BTreeMap<u64, Row>, out: &mut impl Write) -> std::io::Result<()> {
+fn write_rows(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
     writeln!(
         out,
         "\n{:<5} {:<5} {:>4} {:>4} {:>9}  milliseconds: planner | executor",
@@ -167,11 +190,11 @@ fn write_rows(rows: &BTreeMap<u64, Row>, out: &mut impl Write) -> std::io::Resul
         write!(out, "{}{name:>7}", if place == 4 { " |" } else { "" })?;
     }
     writeln!(out, "  title")?;
-    for (number, row) in rows {
+    for row in rows {
         write!(
             out,
             "{:<5} {:<5} {:>4} {:>4} {:>9}  ",
-            format!("#{number}"),
+            format!("#{}", row.number),
             format!("#{}", row.source),
             row.rest_calls,
             row.git_round_trips,
