@@ -171,7 +171,7 @@ impl World {
             let Some(change) = changes.get(at).cloned() else {
                 continue;
             };
-            if self.is_excused(repo, &change, &to) {
+            if self.is_excused(repo, (at, &change), &to) {
                 continue;
             }
             let (wanted, found) = (self.entry(&change.merged_as, &from), self.entry(&head, &to));
@@ -205,8 +205,14 @@ impl World {
     }
 
     /// Whether people had the last word on a change's way to a place.
-    fn is_excused(&self, repo: RepoId, change: &Merged, to: &PathInRepo) -> bool {
-        if self.witness.raced.contains(&(repo, to.clone())) || self.weather.wild {
+    fn is_excused(&self, repo: RepoId, (at, change): (usize, &Merged), to: &PathInRepo) -> bool {
+        let place = (repo, to.clone());
+        if self.witness.raced.contains(&place) || self.weather.wild {
+            return true;
+        }
+        // No change since the seal leads there, so what people did there before stands.
+        let is_sealed = self.witness.sealed.get(&repo).is_none_or(|before| at >= *before);
+        if !is_sealed && self.witness.unsealed.contains(&place) {
             return true;
         }
         let planned = self.witness.planned.get(&(repo, change.number));

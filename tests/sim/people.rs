@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockflight_forge::{CreatePullRequest, NewPullRequest, PullRequestState, Review, ReviewState};
-use lockflight_promotion::{BranchName, CommitOid, Login, PrNumber, RepoId};
+use lockflight_promotion::{BranchName, CommitOid, Login, PathInRepo, PrNumber, RepoId};
 use tokio::time::sleep;
 
 use crate::layout::{LABEL, POLICY};
 use crate::objects::{Files, below, replace};
+use crate::witness::By;
 use crate::world::{Sim, World, step_of};
 
 /// Lets people do so many things, at times of their own.
@@ -86,15 +87,20 @@ impl World {
         self.merge_files(id, files, labelled);
     }
 
-    /// Changes every component once more, with nobody else about: all that went before, however wild, has to come right by that.
+    /// Changes every component once more, with nobody else about: all that went before, however wild, has to come right by that, wherever
+    /// it leads. What keeps a component from a place keeps the seal from there too.
     pub(crate) fn seal(&mut self) {
         self.weather.wild = false;
-        self.witness.raced.clear();
+        let mut unsealed = std::mem::take(&mut self.witness.raced);
+        unsealed.append(&mut self.witness.overruled);
+        self.witness.unsealed = unsealed;
         let repos: Vec<RepoId> = self.repos.keys().copied().collect();
         for id in repos {
             let repo = self.repo(id);
             let layout = repo.layout.clone();
+            let before = repo.changes.len();
             let mut files = (*self.objects.get(&repo.head()).files).clone();
+            self.witness.sealed.insert(id, before);
             files.insert(Arc::from(POLICY), layout.text());
             for component in &layout.components {
                 let directory = layout.path(layout.entrance, component);
@@ -172,17 +178,31 @@ impl World {
             return self.change(id);
         };
         let wild = self.weather.wild && self.dice.chance(300);
-        if wild || self.overtaken(id, number).is_empty() {
+        let overtaken = self.overtaken(id, number);
+        if wild || overtaken.is_empty() {
             self.approve_by_hand(id, number);
-            self.merge_by_hand(id, number, None);
+            if self.merge_by_hand(id, number, None) {
+                // It is the older content that they want there.
+                let overruled = overtaken.into_iter().map(|place| (id, place));
+                self.witness.overruled.extend(overruled);
+            }
         }
     }
 
-    fn merge_by_hand(&mut self, id: RepoId, number: PrNumber, resolved: Option<Files>) {
+    /// Merges a promotion as git would, or as a person has resolved it: with what main shall hold, and the places that were left as they are.
+    fn merge_by_hand(
+        &mut self,
+        id: RepoId,
+        number: PrNumber,
+        resolved: Option<(Files, &[PathInRepo])>,
+    ) -> bool {
         let pull = self.repo(id).pull(number).info.clone();
-        if self.merge(id, number, resolved, "bob").is_ok() {
-            self.witness_landed(id, &pull.head_branch, &pull.head, true);
+        let (files, left_out) = resolved.map_or((None, &[][..]), |(files, left_out)| (Some(files), left_out));
+        let merged = self.merge(id, number, files, "bob").is_ok();
+        if merged {
+            self.witness_landed(id, &pull.head_branch, &pull.head, By::Person { left_out });
         }
+        merged
     }
 
     fn approve_by_hand(&mut self, id: RepoId, number: PrNumber) {
@@ -197,7 +217,7 @@ impl World {
     }
 
     /// The places of a promotion to which a later change leads.
-    fn overtaken(&mut self, id: RepoId, number: PrNumber) -> Vec<lockflight_promotion::PathInRepo> {
+    fn overtaken(&mut self, id: RepoId, number: PrNumber) -> Vec<PathInRepo> {
         let branch = self.repo(id).pull(number).info.head_branch.clone();
         let Some(of) = step_of(&branch) else {
             return Vec::new();
@@ -223,7 +243,7 @@ impl World {
         overtaken
     }
 
-    fn places(&self, id: RepoId, of: PrNumber, branch: &str) -> Vec<lockflight_promotion::PathInRepo> {
+    fn places(&self, id: RepoId, of: PrNumber, branch: &str) -> Vec<PathInRepo> {
         let planned = self
             .witness
             .planned
@@ -341,10 +361,8 @@ impl World {
             let pull = self.repo(id).pull(number).info.clone();
             let of = step_of(&pull.head_branch).unwrap();
             let places = self.places(id, of, &pull.head_branch);
-            let wanted: Vec<_> = places
-                .into_iter()
-                .filter(|place| !overtaken.contains(place))
-                .collect();
+            let (left_out, wanted): (Vec<_>, Vec<_>) =
+                places.into_iter().partition(|place| overtaken.contains(place));
             if wanted.is_empty() {
                 self.say(|| format!("{id}: bob closes #{number}, which was overtaken"));
                 self.close(id, number);
@@ -353,11 +371,16 @@ impl World {
             let head = self.repo(id).head();
             let mut files = (*self.objects.get(&head).files).clone();
             let theirs = self.objects.get(&pull.head).files.clone();
+            // Where the branch changes nothing, it is not its side of a conflict that stands there, but what stood there when its change was
+            // merged: a place that had nothing left to do when the branch was made.
+            let carried = self.carries(id, &pull.head_branch, &pull.head);
             for place in wanted {
-                let content = below(&theirs, place.as_str());
-                replace(&mut files, place.as_str(), Some(&content));
+                if carried.iter().any(|(_, to)| *to == place) {
+                    let content = below(&theirs, place.as_str());
+                    replace(&mut files, place.as_str(), Some(&content));
+                }
             }
-            self.merge_by_hand(id, number, Some(files));
+            self.merge_by_hand(id, number, Some((files, &left_out)));
         }
         any
     }

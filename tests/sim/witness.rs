@@ -35,6 +35,15 @@ pub(crate) struct Carried {
 /// What goes from where to where.
 type Places = BTreeSet<(PathInRepo, PathInRepo)>;
 
+/// Who merged a promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By<'p> {
+    /// Lockflight, without a person.
+    Bot,
+    /// A person, who left out what a later change leads to.
+    Person { left_out: &'p [PathInRepo] },
+}
+
 /// One piece of work of a process: its tasks do not know what the others have read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Actor(ProcessId, usize);
@@ -60,6 +69,11 @@ pub(crate) struct Witness {
     pub(crate) meddled: BTreeSet<(RepoId, PrNumber, String)>,
     /// Places at which a merge without a person came in the same moment as something else.
     pub(crate) raced: BTreeSet<(RepoId, PathInRepo)>,
+    /// Places to which people brought older content, knowing that a later change leads there.
+    pub(crate) overruled: BTreeSet<(RepoId, PathInRepo)>,
+    /// The places of both kinds before the seal, and how many changes there were before it. It puts right only what it leads to.
+    pub(crate) unsealed: BTreeSet<(RepoId, PathInRepo)>,
+    pub(crate) sealed: BTreeMap<RepoId, usize>,
     /// The change that was last promoted from one place to another.
     landed: BTreeMap<(RepoId, PathInRepo, PathInRepo), CommitOid>,
     /// The places that each published step names, by change.
@@ -220,21 +234,26 @@ impl World {
                 ));
             }
         }
-        self.witness_landed(repo, &branch, &head, false);
+        self.witness_landed(repo, &branch, &head, By::Bot);
     }
 
     /// A promotion was merged, by whomever. Git joins file by file, so where something else has come to the place since the promotion was
     /// planned, what stands there afterwards may be neither.
-    pub(crate) fn witness_landed(&mut self, repo: RepoId, branch: &str, head: &CommitOid, by_people: bool) {
+    pub(crate) fn witness_landed(&mut self, repo: RepoId, branch: &str, head: &CommitOid, by: By<'_>) {
         let Some(source) = self.source_of(repo, branch) else {
             return;
         };
         let main = self.repo(repo).head();
         for (from, to) in self.carries(repo, branch, head) {
+            if matches!(by, By::Person { left_out } if left_out.contains(&to)) {
+                // Nothing came there, so nothing that is older can take it back.
+                self.say(|| format!("{to} was left out, since a later change leads there"));
+                continue;
+            }
             if self.entry(head, &to) != self.entry(&main, &to) {
                 self.say(|| format!("what stands at {to} now is a mixture"));
                 self.witness.mixed += 1;
-                if !by_people && !self.witness.raced.contains(&(repo, to.clone())) {
+                if by == By::Bot && !self.witness.raced.contains(&(repo, to.clone())) {
                     self.violate(format!(
                         "I6: a merge without a person left a mixture at {to} of {repo}"
                     ));
@@ -250,7 +269,12 @@ impl World {
     }
 
     /// Where a commit of a branch of ours brings what.
-    fn carries(&mut self, repo: RepoId, branch: &str, commit: &CommitOid) -> Vec<(PathInRepo, PathInRepo)> {
+    pub(crate) fn carries(
+        &mut self,
+        repo: RepoId,
+        branch: &str,
+        commit: &CommitOid,
+    ) -> Vec<(PathInRepo, PathInRepo)> {
         let Some(change) = step_of(branch).and_then(|number| self.repo(repo).change(number).cloned()) else {
             return Vec::new();
         };
