@@ -211,8 +211,8 @@ impl Outgoing {
             routing_key,
             body: body.into(),
             properties: properties.with_headers(headers),
-            // Every kind of message is bound to it, at the one exchange or the other.
-            journaled: true,
+            // Every other kind of message is bound to it, at the one exchange or the other.
+            journaled: envelope.is_journaled(),
         })
     }
 
@@ -296,6 +296,7 @@ impl Outgoing {
         let key = match work {
             Work::Plan => "delivery.raw".to_owned(),
             Work::Steps => names.step_key("step.raw", repo),
+            Work::Forward => "forward.raw".to_owned(),
         };
         let mut headers = FieldTable::default();
         headers.insert(REPO.into(), AMQPValue::LongLongInt(repo.get().cast_signed()));
@@ -498,8 +499,9 @@ fn routing_key(envelope: &Envelope, names: &Names) -> ShortString {
 /// The kind of work that a routing key stands for.
 fn work_of(routing_key: &str) -> Option<Work> {
     match routing_key.split('.').next() {
-        Some("delivery" | "gate") => Some(Work::Plan),
+        Some("delivery" | "gate" | "push") => Some(Work::Plan),
         Some("step") => Some(Work::Steps),
+        Some("forward") => Some(Work::Forward),
         _ => None,
     }
 }
@@ -518,6 +520,8 @@ const fn tag(body: &Body) -> &'static str {
         Body::Merge(_) => "step.merge.v1",
         Body::Report(_) => "step.report.v1",
         Body::Command(_) => "step.command.v1",
+        Body::Push(_) => "push.v1",
+        Body::Forward(_) => "forward.v1",
         Body::Outcome(_) => "outcome.v1",
     }
 }
