@@ -113,7 +113,7 @@ enum Told {
         kind: &'static str,
         repo: Repository,
         body_sha256: String,
-        body: Message,
+        body: Box<Message>,
     },
 }
 
@@ -190,7 +190,7 @@ impl<Q: Queue> Ingress<Q> {
             } => {
                 span.record("repo", display(&repo.name));
                 span.set_attribute(attribute::VCS_REPOSITORY_NAME, repo.name.to_string());
-                match envelope(claimed, repo, (kind, &body_sha256), body, trace) {
+                match envelope(claimed, repo, (kind, &body_sha256), *body, trace) {
                     Ok(envelope) => self.publish(envelope).await,
                     Err(odd) => {
                         error!(error = %odd, "delivery {delivery} has no message id");
@@ -249,14 +249,14 @@ fn told(meaning: Meaning, event: &str, headers: &HeaderMap, raw: &[u8]) -> Resul
                 kind: "delivery",
                 repo,
                 body_sha256,
-                body,
+                body: Box::new(body),
             }
         }
         Meaning::Push { repo, push } => Told::Message {
             kind: "push",
             repo,
             body_sha256: body_sha256(),
-            body: Message::Push(Box::new(push.message(headers, raw)?)),
+            body: Box::new(Message::Push(Box::new(push.message(headers, raw)?))),
         },
     })
 }

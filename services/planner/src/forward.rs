@@ -11,6 +11,9 @@ use lockflight_promotion::policy::Endpoints;
 
 use crate::{Planner, facts, reply};
 
+/// How many bytes of bodies one push may become, beside the first: each endpoint's message has the whole of it.
+const MOST_BYTES: usize = 64 << 20;
+
 impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
     /// What follows from a push to the default branch.
     pub(crate) async fn pushed(&self, envelope: &Envelope, push: &PushV1) -> Result<Vec<Envelope>, Failure> {
@@ -32,7 +35,13 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             }
         };
         let paths = push.paths.iter().map(String::as_str);
-        let Endpoints { addresses, left_out } = policy.settings().endpoints(paths);
+        let Endpoints {
+            mut addresses,
+            mut left_out,
+        } = policy.settings().endpoints(paths);
+        let most = (MOST_BYTES / push.original.body.len().max(1)).max(1);
+        left_out += addresses.len().saturating_sub(most);
+        addresses.truncate(most);
         if addresses.is_empty() {
             return Ok(ignored(
                 "the policy has no webhook endpoint for this push".to_owned(),

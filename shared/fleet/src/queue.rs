@@ -40,7 +40,11 @@ impl Work {
     /// The work that a message is, by its routing key; none for what only the journal keeps.
     #[must_use]
     pub fn of(envelope: &Envelope) -> Option<Self> {
-        let key = envelope.routing_key();
+        Self::of_key(&envelope.routing_key())
+    }
+
+    /// The work that a routing key stands for.
+    pub(crate) fn of_key(key: &str) -> Option<Self> {
         match key.split('.').next() {
             Some("delivery" | "gate" | "push") => Some(Self::Plan),
             Some("step") => Some(Self::Steps),

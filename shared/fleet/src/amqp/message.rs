@@ -342,7 +342,7 @@ impl Incoming {
             .timestamp()
             .and_then(|seconds| i64::try_from(seconds).ok());
         Self {
-            work: work_of(routing_key.as_str()),
+            work: Work::of_key(routing_key.as_str()),
             repo,
             content,
             failed: counted(FAILED),
@@ -493,16 +493,6 @@ fn routing_key(envelope: &Envelope, names: &Names) -> ShortString {
         short(&names.step_key(&key, envelope.repo.id))
     } else {
         short(&key)
-    }
-}
-
-/// The kind of work that a routing key stands for.
-fn work_of(routing_key: &str) -> Option<Work> {
-    match routing_key.split('.').next() {
-        Some("delivery" | "gate" | "push") => Some(Work::Plan),
-        Some("step") => Some(Work::Steps),
-        Some("forward") => Some(Work::Forward),
-        _ => None,
     }
 }
 
