@@ -163,3 +163,38 @@ impl Handler for Forwarder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_has_so_many_turns_and_another_has_its_own() {
+        let turns = Turns::default();
+        let mut taken = Vec::new();
+        for _ in 0..AT_ONCE {
+            taken.push(turns.take("https://slow.example").await.unwrap());
+        }
+        assert!(turns.take("https://slow.example").await.is_none());
+        assert!(turns.take("https://slow.example:8443").await.is_some());
+        taken.pop();
+        assert!(turns.take("https://slow.example").await.is_some());
+        taken.clear();
+        drop(turns.take("https://other.example").await);
+        assert_eq!(
+            turns.0.lock().unwrap().len(),
+            1,
+            "those who are done are forgotten"
+        );
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for code in [500, 502, 503, 504, 599, 408, 425, 429] {
+            assert!(may_pass(StatusCode::from_u16(code).unwrap()), "{code}");
+        }
+        for code in [301, 307, 400, 401, 403, 404, 410, 413, 422] {
+            assert!(!may_pass(StatusCode::from_u16(code).unwrap()), "{code}");
+        }
+    }
+}
