@@ -232,6 +232,28 @@ async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
 }
 
 #[tokio::test]
+async fn a_delivery_that_comes_again_while_it_waits_is_passed_on_once() {
+    let receiver = Receiver::start(&[503]).await;
+    passing(&[receiver.url()], &[&receiver])
+        .setting("queue.first_retry=1h")
+        .setting("queue.longest_retry=1h")
+        .run(async |world| {
+            push(world, "checkout").await;
+            let [first] = receiver.got().await;
+            world.until_logged("answered 503").await;
+            // Somebody presses *Redeliver*: what waits is due at once, and stands for both.
+            let guid = first.header("x-github-delivery");
+            let again = world.signed("push", guid, first.body.clone());
+            assert_eq!(world.post(&again).await, 202);
+            let [_, second] = receiver.got().await;
+            assert_original(world, &second);
+            world.quiet().await;
+            assert_eq!(receiver.count(), 2);
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_slow_holds_no_other_up() {
     let (slow, quick) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
     slow.holds.send_replace(true);
