@@ -178,15 +178,19 @@ fn forbidden(role: &str) -> Vec<Deed> {
     deeds.extend(match role {
         "ingress" => vec![
             Deed::Publish("lockflight.events", "step.promote.00"),
+            Deed::Publish("lockflight.events", "forward.send"),
             Deed::Publish("lockflight.events", "outcome.merged"),
             Deed::Publish("lockflight.work", "delivery.pull_request"),
             Deed::Publish("", "lockflight.plan"),
             Deed::Consume("lockflight.plan"),
             Deed::Get("lockflight.parked"),
             Deed::Consume("lockflight.steps.00"),
+            Deed::Get("lockflight.forward"),
             Deed::Purge("lockflight.plan"),
         ],
         "planner" => vec![
+            Deed::Consume("lockflight.forward"),
+            Deed::Purge("lockflight.forward"),
             Deed::Consume("lockflight.steps.00"),
             Deed::Get("lockflight.steps.03"),
             Deed::Purge("lockflight.steps.00"),

@@ -17,6 +17,7 @@ mod components;
 mod deletion;
 mod deliveries;
 mod environments;
+mod fanout;
 mod faults;
 mod kills;
 mod native;

@@ -237,7 +237,7 @@ async fn queues_are_looked_at_from_the_beginning() {
             };
             let (queues, states): (BTreeSet<String>, BTreeSet<String>) =
                 (all_of("lockflight.queue"), all_of("lockflight.state"));
-            assert!(queues.len() <= 2 && queues.contains("plan"), "{queues:?}");
+            assert!(queues.len() <= 3 && queues.contains("plan"), "{queues:?}");
             assert!(
                 states
                     .iter()

@@ -66,6 +66,7 @@ pub(crate) fn taking(
     let consume = Consume {
         plan,
         steps: Some(steps),
+        forward: true,
     };
     (AmqpFleet::start(options.clone(), consume), owned)
 }

@@ -66,7 +66,7 @@ impl Messages {
         let out = |message: &&Message| message.work == work && matches!(message.state, State::Out { .. });
         match work {
             Work::Steps if self.crowded => BTreeSet::new(),
-            Work::Plan => BTreeSet::new(),
+            Work::Plan | Work::Forward => BTreeSet::new(),
             Work::Steps => self
                 .all
                 .values()
@@ -248,7 +248,7 @@ impl World {
         };
         let mut queue = ready.into_iter().filter(|(_, of, _)| *of == repo);
         let mut batch = Vec::new();
-        if work == Work::Plan {
+        if work != Work::Steps {
             let queue: Vec<u64> = queue.map(|(seq, ..)| seq).collect();
             batch.extend(self.dice.pick(&queue).copied());
         } else if let Some((seq, _, counted)) = queue.next() {

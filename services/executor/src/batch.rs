@@ -100,7 +100,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 }
                 Body::Merge(_) | Body::Command(_) => Ok(Prepared(Stage::Merge)),
                 Body::Report(_) => Ok(Prepared(Stage::Report(None))),
-                Body::Delivery(_) | Body::Outcome(_) => Err(Failure::new(
+                Body::Delivery(_) | Body::Push(_) | Body::Forward(_) | Body::Outcome(_) => Err(Failure::new(
                     ErrorClass::Reject,
                     "an executor was handed a message that is neither a step nor a report",
                 )),

@@ -36,6 +36,7 @@ mod assess;
 mod attempt;
 mod batch;
 mod command;
+mod forward;
 mod gates;
 mod look;
 mod merge;
@@ -63,6 +64,7 @@ use lockflight_promotion::{ErrorClass, MessageId, text};
 use crate::batch::Stage;
 
 pub use crate::batch::Prepared;
+pub use crate::forward::Forwarder;
 
 /// What an executor needs to know beside its connections.
 #[derive(Clone, Debug)]
@@ -190,7 +192,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Handler for Executor<L, F, G> {
             Body::Report(report) => {
                 return report::last_look(envelope, report).into_iter().collect();
             }
-            Body::Command(_) | Body::Delivery(_) | Body::Outcome(_) => return Vec::new(),
+            Body::Command(_) | Body::Delivery(_) | Body::Push(_) | Body::Forward(_) | Body::Outcome(_) => {
+                return Vec::new();
+            }
         };
         let remedy =
             "mend what it names, then press Redeliver on the webhook delivery of this pull request's merge";

@@ -52,6 +52,8 @@ pub struct IngressConfig {
     pub read_timeout: Duration,
     /// How long the queue may take to confirm.
     pub publish_timeout: Duration,
+    /// Whether pushes to the default branch go to a planner, since a policy may have them passed on to others.
+    pub forwards: bool,
 }
 
 impl IngressConfig {
@@ -66,6 +68,7 @@ impl IngressConfig {
             max_buffered: 4 * MAX_BODY,
             read_timeout: Duration::from_secs(10),
             publish_timeout: default_publish_timeout(),
+            forwards: false,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::IngressConfig;
 use crate::answer::Answer;
 use crate::body::Bodies;
 use crate::measure;
-use crate::payload::{self, Claimed, Meaning};
+use crate::payload::{self, Claimed, Meaning, Unreadable};
 use crate::signature::{Keys, Signature};
 
 /// A body of at most this size, as nearly all have, is examined where it is: that takes less time than another thread takes to begin.
@@ -35,6 +35,7 @@ pub(crate) struct Ingress<Q> {
     bodies: Bodies,
     in_flight: Semaphore,
     publish_timeout: Duration,
+    forwards: bool,
     queue: Q,
     /// The path, and the name of the spans of what arrives there: the same for every delivery.
     route: Arc<str>,
@@ -50,6 +51,7 @@ impl<Q> Ingress<Q> {
             bodies: Bodies::new(config.max_body, config.max_buffered, config.read_timeout),
             in_flight: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
             publish_timeout: config.publish_timeout,
+            forwards: config.forwards,
             queue,
         }
     }
@@ -96,11 +98,23 @@ pub(crate) async fn deliver<Q: Queue>(State(ingress): State<Arc<Ingress<Q>>>, re
     .await
 }
 
-/// What a delivery turned out to be, and the hash of its raw body where that is passed on.
+/// What a delivery turned out to be.
 struct Examined {
     claimed: Claimed,
-    meaning: Meaning,
-    body_sha256: String,
+    told: Told,
+}
+
+/// What follows from a delivery.
+enum Told {
+    /// Nothing but an answer.
+    Answer(Answer),
+    /// A message to a planner, under an id that begins with this kind and ends with the hash of the raw body.
+    Message {
+        kind: &'static str,
+        repo: Repository,
+        body_sha256: String,
+        body: Box<Message>,
+    },
 }
 
 impl<Q> Ingress<Q> {
@@ -113,25 +127,19 @@ impl<Q> Ingress<Q> {
         span: &Span,
     ) -> Result<Examined, Answer> {
         self.keys.verify(signature, raw)?;
-        Self::read(headers, raw, span)
+        self.read(headers, raw, span)
     }
 
     /// Looks at what was signed.
-    fn read(headers: &HeaderMap, raw: &[u8], span: &Span) -> Result<Examined, Answer> {
+    fn read(&self, headers: &HeaderMap, raw: &[u8], span: &Span) -> Result<Examined, Answer> {
         let claimed = Claimed::find(headers)?;
         record_all!(span, delivery.id = %claimed.delivery, event = claimed.event.as_str());
         span.set_attribute(attribute::DELIVERY_ID, claimed.delivery.as_str().to_owned());
         span.set_attribute(attribute::EVENT, telemetry::event(&claimed.event));
-        match payload::read(&claimed.event, claimed.encoding, raw) {
-            Ok(meaning) => {
-                let passed_on = matches!(meaning, Meaning::Told { .. });
-                let body_sha256 = passed_on.then(|| format!("{:x}", Sha256::digest(raw)));
-                Ok(Examined {
-                    claimed,
-                    meaning,
-                    body_sha256: body_sha256.unwrap_or_default(),
-                })
-            }
+        let told = payload::read(&claimed.event, claimed.encoding, raw, self.forwards)
+            .and_then(|meaning| told(meaning, &claimed.event, headers, raw));
+        match told {
+            Ok(told) => Ok(Examined { claimed, told }),
             Err(unreadable) => Err(Answer::from(unreadable)
                 .of_event(&claimed.event)
                 .about(claimed.delivery)),
@@ -157,7 +165,7 @@ impl<Q: Queue> Ingress<Q> {
         span.set_attribute(attribute::HTTP_REQUEST_BODY_SIZE, bytes);
         let is_small = received.bytes.len() <= SMALL;
         let examined = if is_small && self.keys.prove(signature, &received.bytes) {
-            let examined = Self::read(&head.headers, &received.bytes, &span)?;
+            let examined = self.read(&head.headers, &received.bytes, &span)?;
             // The connection gets its buffer back while the queue confirms.
             drop(received);
             examined
@@ -169,20 +177,20 @@ impl<Q: Queue> Ingress<Q> {
             });
             examined.await?
         };
-        let Examined {
-            claimed,
-            meaning,
-            body_sha256,
-        } = examined;
+        let Examined { claimed, told } = examined;
         let delivery = claimed.delivery.clone();
         let event = claimed.event.clone();
-        let answer = match meaning {
-            Meaning::Ping => Answer::pong(),
-            Meaning::Nothing(reason) => Answer::ignored(reason),
-            Meaning::Told { repo, delivery: told } => {
+        let answer = match told {
+            Told::Answer(answer) => answer,
+            Told::Message {
+                kind,
+                repo,
+                body_sha256,
+                body,
+            } => {
                 span.record("repo", display(&repo.name));
                 span.set_attribute(attribute::VCS_REPOSITORY_NAME, repo.name.to_string());
-                match envelope(claimed, repo, *told, body_sha256, trace) {
+                match envelope(claimed, repo, (kind, &body_sha256), *body, trace) {
                     Ok(envelope) => self.publish(envelope).await,
                     Err(odd) => {
                         error!(error = %odd, "delivery {delivery} has no message id");
@@ -224,16 +232,45 @@ impl<Q: Queue> Ingress<Q> {
     }
 }
 
+/// What follows from what a delivery means.
+fn told(meaning: Meaning, event: &str, headers: &HeaderMap, raw: &[u8]) -> Result<Told, Unreadable> {
+    let body_sha256 = || format!("{:x}", Sha256::digest(raw));
+    Ok(match meaning {
+        Meaning::Ping => Told::Answer(Answer::pong()),
+        Meaning::Nothing(reason) => Told::Answer(Answer::ignored(reason)),
+        Meaning::Told { repo, delivery } => {
+            let body_sha256 = body_sha256();
+            let body = Message::Delivery(DeliveryV1 {
+                event: event.to_owned(),
+                body_sha256: body_sha256.clone(),
+                ..*delivery
+            });
+            Told::Message {
+                kind: "delivery",
+                repo,
+                body_sha256,
+                body: Box::new(body),
+            }
+        }
+        Meaning::Push { repo, push } => Told::Message {
+            kind: "push",
+            repo,
+            body_sha256: body_sha256(),
+            body: Box::new(Message::Push(Box::new(push.message(headers, raw)?))),
+        },
+    })
+}
+
 fn envelope(
     claimed: Claimed,
     repo: Repository,
-    told: DeliveryV1,
-    body_sha256: String,
+    (kind, body_sha256): (&str, &str),
+    body: Message,
     trace: TraceParent,
 ) -> Result<Envelope, InvalidId> {
     // The same for each redelivery of the same body, and another one when somebody sends another body under a known delivery id.
     let prefix: String = body_sha256.chars().take(16).collect();
-    let id = MessageId::parse(format!("delivery:{}:{prefix}", claimed.delivery))?;
+    let id = MessageId::parse(format!("{kind}:{}:{prefix}", claimed.delivery))?;
     Ok(Envelope {
         v: ENVELOPE_VERSION,
         id,
@@ -242,10 +279,6 @@ fn envelope(
         cause: None,
         attempt: 0,
         traceparent: trace,
-        body: Message::Delivery(DeliveryV1 {
-            event: claimed.event,
-            body_sha256,
-            ..told
-        }),
+        body,
     })
 }

@@ -11,7 +11,8 @@
 //! same message id; those who act on it make sure that the effect does not repeat.
 //!
 //! What it ignores: inbound trace headers, since anybody may send them; and everything in a delivery but the ids, since a webhook is a
-//! hint and the planner reads the facts itself.
+//! hint and the planner reads the facts itself. A push to the default branch is the exception, where the operator allows hosts that webhooks may be
+//! passed on to: it is kept as it came, with its signature.
 
 mod answer;
 mod body;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use self::push::Pushed;
 use http::{HeaderMap, HeaderValue, header};
 use lockflight_promotion::change::Repository;
 use lockflight_promotion::message::{DeliveryV1, PullRequestHint, Sender};
@@ -12,6 +13,8 @@ use lockflight_promotion::plan::BRANCHES;
 use lockflight_promotion::{CommitOid, DeliveryId, InstallationId, Login, PrNumber, RepoId, RepoName};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+pub(crate) mod push;
 
 /// The label that asks for a plan, as Telefonistka names it.
 const SHOW_PLAN: &str = "show-plan";
@@ -58,6 +61,8 @@ pub(crate) enum Meaning {
     Ping,
     /// Nothing, and why.
     Nothing(&'static str),
+    /// A push to the default branch, which may have to be passed on.
+    Push { repo: Repository, push: Pushed },
     /// Something that a planner is to look at. The event and the hash of the body are yet to be filled in.
     Told {
         repo: Repository,
@@ -102,8 +107,13 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Unreadable> {
     }
 }
 
-/// Reads the raw body as the event that the headers claim.
-pub(crate) fn read(event: &str, encoding: Encoding, raw: &[u8]) -> Result<Meaning, Unreadable> {
+/// Reads the raw body as the event that the headers claim. Whether pushes mean anything, is said.
+pub(crate) fn read(
+    event: &str,
+    encoding: Encoding,
+    raw: &[u8],
+    forwards: bool,
+) -> Result<Meaning, Unreadable> {
     let json = match encoding {
         Encoding::Json => Cow::Borrowed(raw),
         Encoding::Form => Cow::Owned(form_payload(raw)?),
@@ -112,6 +122,7 @@ pub(crate) fn read(event: &str, encoding: Encoding, raw: &[u8]) -> Result<Meanin
         "ping" => shape::<Ping>(&json).map(|_| Meaning::Ping),
         "pull_request" => shape::<PullRequestEvent<'_>>(&json)?.meaning(),
         "issue_comment" => shape::<CommentEvent<'_>>(&json)?.meaning(),
+        "push" if forwards => push::meaning(&json, raw),
         _ => proven(&json).map(|()| Meaning::Nothing("nothing is done about this event")),
     }
 }

@@ -150,6 +150,7 @@ struct WorkersSection {
     name: Option<String>,
     planners: usize,
     executors: usize,
+    forwards: usize,
     /// Steps of one repository that are fetched and pushed in one go, at most.
     batch: usize,
 }
@@ -237,6 +238,7 @@ impl Default for WorkersSection {
             name: None,
             planners: 4,
             executors: 8,
+            forwards: 16,
             batch: 32,
         }
     }
@@ -280,7 +282,11 @@ impl RolesToml {
     pub(crate) fn roles(self, which: RoleSet) -> anyhow::Result<RolesConfig> {
         let backend = self.backend(which)?;
         let ingress = match &self.webhook {
-            Some(webhook) => Some(IngressConfig::from(webhook.clone())),
+            Some(webhook) => Some(IngressConfig {
+                // Where nothing may be called, no push has to be looked at.
+                forwards: !self.outbound.allowed_hosts.is_empty(),
+                ..IngressConfig::from(webhook.clone())
+            }),
             None if which.ingress => {
                 bail!(
                     "the ingress needs the webhook's secret: set webhook.secret_file to the path of its file"
@@ -474,6 +480,7 @@ impl RolesToml {
             max_attempts: self.queue.max_attempts.max(1),
             planners: which.planner.then_some(self.workers.planners),
             executors: which.executor.then_some(self.workers.executors),
+            forwards: which.executor.then_some(self.workers.forwards),
             batch: self.workers.batch,
             sweep: is_app.then_some(github.sweep_every),
             outbound: self.outbound.load()?,

@@ -143,12 +143,21 @@ pub(crate) async fn current_policy(
     client: &impl RepositoryPort,
     pull_request: &PullRequest,
 ) -> Result<Option<Policy>, Failure> {
-    let mirror = open(mirrors, client, client.id()).await?;
     let branch = BranchName::parse(pull_request.base_repo.default_branch.as_str());
     let branch = branch.map_err(|error| Failure::of(ErrorClass::Bug, &error))?;
-    match mirror.fetch_branch(&branch).await? {
-        Some(head) => Ok(policy(&mirror, &head).await?.ok().flatten()),
-        None => Ok(None),
+    Ok(policy_of(mirrors, client, &branch).await?.ok().flatten())
+}
+
+/// The policy that a branch has now; none if there is none.
+pub(crate) async fn policy_of(
+    mirrors: &impl MirrorsPort,
+    client: &impl RepositoryPort,
+    branch: &BranchName,
+) -> Result<Result<Option<Policy>, PolicyErrors>, Failure> {
+    let mirror = open(mirrors, client, client.id()).await?;
+    match mirror.fetch_branch(branch).await? {
+        Some(head) => policy(&mirror, &head).await,
+        None => Ok(Ok(None)),
     }
 }
 

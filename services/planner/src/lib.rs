@@ -6,6 +6,7 @@
 
 mod command;
 mod facts;
+mod forward;
 mod phases;
 mod reply;
 mod sweep;
@@ -171,11 +172,15 @@ impl<F: ForgePort, G: MirrorsPort> Handler for Planner<F, G> {
     }
 
     async fn handle(&self, envelope: &Envelope, _attempt: u32, _prepared: ()) -> Result<Done, Failure> {
-        let Body::Delivery(delivery) = &envelope.body else {
-            return Err(Failure::new(
-                ErrorClass::Reject,
-                "a planner was handed a message that is no delivery",
-            ));
+        let delivery = match &envelope.body {
+            Body::Delivery(delivery) => delivery,
+            Body::Push(push) => return Ok(Done::Ack(self.pushed(envelope, push).await?)),
+            _ => {
+                return Err(Failure::new(
+                    ErrorClass::Reject,
+                    "a planner was handed a message that is no delivery",
+                ));
+            }
         };
         if let Some(follow) = self.asked(envelope, delivery).await? {
             return Ok(Done::Ack(follow));

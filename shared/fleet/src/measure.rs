@@ -285,7 +285,7 @@ impl Outcomes {
     }
 }
 
-/// Looks at both queues every 15 seconds, at once first, and keeps what it saw as gauges, until `stop` is there. A queue that can't be
+/// Looks at all queues every 15 seconds, at once first, and keeps what it saw as gauges, until `stop` is there. A queue that can't be
 /// looked at keeps its last values.
 pub async fn observe_depths<Q: Queue>(queue: Q, stop: impl Future<Output = ()> + Send) {
     let mut stop = std::pin::pin!(stop);

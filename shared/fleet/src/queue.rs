@@ -1,7 +1,8 @@
 //! The queue port: work between the roles, at least once.
 //!
 //! Guarantees, for every adapter:
-//! - [`Queue::publish`] that returned `Ok` is durable, and each message is on its work queue and in the journal.
+//! - [`Queue::publish`] that returned `Ok` is durable, and each message is on its work queue and in the journal. Those that
+//!   [carry the body of a webhook](Envelope::is_journaled) are on their work queue alone.
 //! - A message is handed out until it is settled. It may be handed out more than once, so effects must be repeatable.
 //! - Of one repository at most one batch of [`Work::Steps`] messages is out at a time, those published first among those due, in
 //!   their order. Repositories take turns: one that floods the queue does not hold up the others.
@@ -11,7 +12,7 @@
 //! An adapter may let a message that waits stand for equal ones (of the same [`Envelope::id`] and repository) that are published in the
 //! meantime; it is then due at once. The journal has each of them.
 //!
-//! Deliberately not: exactly-once delivery, order between repositories, order of [`Work::Plan`] messages.
+//! Deliberately not: exactly-once delivery, order between repositories, order of [`Work::Plan`] and [`Work::Forward`] messages.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,23 +25,30 @@ use crate::{BackendError, Content};
 /// A kind of work, each with a queue of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
-    /// Deliveries and gates, for planners.
+    /// Deliveries, gates and pushes, for planners.
     Plan,
     /// Steps, for executors.
     Steps,
+    /// Webhooks to be passed on, each to one endpoint.
+    Forward,
 }
 
 impl Work {
     /// Every kind of work.
-    pub const ALL: [Self; 2] = [Self::Plan, Self::Steps];
+    pub const ALL: [Self; 3] = [Self::Plan, Self::Steps, Self::Forward];
 
     /// The work that a message is, by its routing key; none for what only the journal keeps.
     #[must_use]
     pub fn of(envelope: &Envelope) -> Option<Self> {
-        let key = envelope.routing_key();
+        Self::of_key(&envelope.routing_key())
+    }
+
+    /// The work that a routing key stands for.
+    pub(crate) fn of_key(key: &str) -> Option<Self> {
         match key.split('.').next() {
-            Some("delivery" | "gate") => Some(Self::Plan),
+            Some("delivery" | "gate" | "push") => Some(Self::Plan),
             Some("step") => Some(Self::Steps),
+            Some("forward") => Some(Self::Forward),
             _ => None,
         }
     }
@@ -51,6 +59,7 @@ impl Work {
         match self {
             Self::Plan => "plan",
             Self::Steps => "steps",
+            Self::Forward => "forward",
         }
     }
 }
@@ -69,8 +78,8 @@ pub trait Queue: Clone + Send + Sync + 'static {
     /// The name of what stands behind, in telemetry.
     const SYSTEM: &'static str = lockflight_promotion::telemetry::attribute::SYSTEM_EMBEDDED;
 
-    /// Publishes messages: work (`delivery.*`, `step.*`) to its queue and to the journal, outcomes to the journal alone. All are
-    /// durable once it returns `Ok`.
+    /// Publishes messages: work (`delivery.*`, `step.*`) to its queue and to the journal, webhooks that are passed on (`push.*`, `forward.*`) to
+    /// their queue alone, outcomes to the journal alone. All are durable once it returns `Ok`.
     ///
     /// # Errors
     /// When not all of the messages are known to be durable; some may be (embedded: none is). Publishing them again is right; it may
@@ -78,7 +87,7 @@ pub trait Queue: Clone + Send + Sync + 'static {
     fn publish(&self, messages: &[Envelope]) -> impl Future<Output = Result<(), PublishError>> + Send;
 
     /// Waits for work: the next messages of one repository in their order, one at least and `most` at most; `None` once the queue is
-    /// closed. Messages of [`Work::Plan`] and those that came back counted come one by one. Dropping the future loses nothing: what was
+    /// closed. Messages of [`Work::Plan`] and [`Work::Forward`], and those that came back counted, come one by one. Dropping the future loses nothing: what was
     /// already taken goes back, uncounted.
     ///
     /// # Errors

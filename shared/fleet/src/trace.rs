@@ -32,6 +32,7 @@ pub(crate) const fn queue_of(work: Work) -> &'static str {
     match work {
         Work::Plan => "lockflight.plan",
         Work::Steps => "lockflight.steps",
+        Work::Forward => "lockflight.forward",
     }
 }
 

@@ -87,6 +87,8 @@ pub(crate) struct Encoded {
     pub(crate) work: Option<Work>,
     pub(crate) repo: RepoId,
     pub(crate) id: MessageId,
+    /// Whether the journal keeps it.
+    pub(crate) journaled: bool,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -96,6 +98,7 @@ impl Encoded {
             work: Work::of(envelope),
             repo: envelope.repo.id,
             id: envelope.id.clone(),
+            journaled: envelope.is_journaled(),
             bytes: serde_json::to_vec(envelope)?,
         })
     }

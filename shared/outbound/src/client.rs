@@ -241,6 +241,7 @@ impl Inner {
                 // Only the limit has an error of its own.
                 Err(_limit) => OutboundError::TooLong {
                     to: address.to_string(),
+                    status: head.status,
                     limit,
                 },
             })?;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::StatusCode;
 use lockflight_promotion::{ErrorClass, classified};
 
 use crate::address::InvalidAddress;
@@ -93,6 +94,8 @@ pub enum OutboundError {
     TooLong {
         /// What was called.
         to: String,
+        /// The status that it begins with.
+        status: StatusCode,
         /// The longest answer that is read.
         limit: usize,
     },

@@ -3,7 +3,11 @@
 //! Every message is an [`Envelope`]: who and what it is about in fields that any reader understands, and a [`Body`] with its own
 //! version. A reader that meets a version that it does not know puts the message back for a newer reader; it never drops it.
 
+mod passing;
+
 use serde::{Deserialize, Serialize};
+
+pub use passing::{ForwardV1, Original, PushV1};
 
 use crate::change::{Change, Repository};
 use crate::plan::{PlannedFlow, Step};
@@ -51,8 +55,15 @@ impl Envelope {
         }
     }
 
-    /// The routing key: `delivery.<event>` is work for planners, `step.<kind>` for executors, `outcome.<kind>` for nobody but
-    /// the journal.
+    /// Whether the journal keeps it. It does not keep the bodies of webhooks, which are on their way to somebody else: what became of them is
+    /// told by outcomes.
+    #[must_use]
+    pub const fn is_journaled(&self) -> bool {
+        !matches!(self.body, Body::Push(_) | Body::Forward(_))
+    }
+
+    /// The routing key: `delivery.<event>` and `push.<kind>` are work for planners, `step.<kind>` for executors, `forward.<kind>` for those
+    /// who pass webhooks on, `outcome.<kind>` for nobody but the journal.
     #[must_use]
     pub fn routing_key(&self) -> String {
         match &self.body {
@@ -61,6 +72,8 @@ impl Envelope {
             Body::Merge(_) => "step.merge".to_owned(),
             Body::Report(_) => "step.report".to_owned(),
             Body::Command(_) => "step.command".to_owned(),
+            Body::Push(_) => "push.default".to_owned(),
+            Body::Forward(_) => "forward.send".to_owned(),
             Body::Outcome(outcome) => format!("outcome.{}", outcome.name()),
         }
     }
@@ -85,6 +98,12 @@ pub enum Body {
     /// Do what a person asked for in a comment, if that person may.
     #[serde(rename = "step.command.v1")]
     Command(Box<CommandV1>),
+    /// A push to the default branch, whose webhook may have to be passed on.
+    #[serde(rename = "push.v1")]
+    Push(Box<PushV1>),
+    /// Pass a webhook on to one endpoint.
+    #[serde(rename = "forward.v1")]
+    Forward(Box<ForwardV1>),
     /// Something happened. Only for the journal.
     #[serde(rename = "outcome.v1")]
     Outcome(Outcome),
@@ -276,6 +295,11 @@ pub enum Report {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
+const fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
 const fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -365,6 +389,31 @@ pub enum Outcome {
         /// Whether it was done.
         done: bool,
     },
+    /// A push is to be passed on.
+    Forwarding {
+        /// To how many endpoints.
+        endpoints: usize,
+        /// How many more the policy names, beyond what one push is passed on to.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        left_out: usize,
+    },
+    /// A webhook was passed on, and taken.
+    Forwarded {
+        /// Where to, as scheme, host and port.
+        to: String,
+        /// The HTTP status that was answered, of 2xx.
+        status: u16,
+    },
+    /// A webhook was not passed on, and will not be: it may not, or the endpoint does not want it.
+    NotForwarded {
+        /// Where it was to go, as scheme, host and port, where that can be told.
+        to: String,
+        /// The HTTP status that was answered, if any was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// Why, for people.
+        reason: String,
+    },
     /// The work can't be done as it stands; people were told.
     Stopped {
         /// The pull request that it was about.
@@ -400,6 +449,9 @@ impl Outcome {
             Self::Declined { .. } => "declined",
             Self::Reported { .. } => "reported",
             Self::Commanded { .. } => "commanded",
+            Self::Forwarding { .. } => "forwarding",
+            Self::Forwarded { .. } => "forwarded",
+            Self::NotForwarded { .. } => "not_forwarded",
             Self::Stopped { .. } => "stopped",
             Self::Retried { .. } => "retried",
             Self::Parked { .. } => "parked",
@@ -482,6 +534,9 @@ mod tests {
             "declined",
             "reported",
             "commanded",
+            "forwarding",
+            "forwarded",
+            "not_forwarded",
             "stopped",
             "retried",
             "parked",
@@ -490,6 +545,8 @@ mod tests {
         let others = [
             "delivery.pull_request",
             "delivery.issue_comment",
+            "push.default",
+            "forward.send",
             "step.command",
             "step.promote",
             "step.merge",

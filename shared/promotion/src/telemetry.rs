@@ -209,7 +209,7 @@ pub mod attribute {
     /// How it ended. Webhooks: `accepted`, `ignored`, `pong`, `bad_signature`, `refused`, `busy`, `unavailable`, `broken`. Locks:
     /// `acquired`, `bypassed`, `failed`.
     pub const RESULT: &str = "lockflight.result";
-    /// The queue: `plan` or `steps`.
+    /// The queue: `plan`, `steps` or `forward`.
     pub const QUEUE: &str = "lockflight.queue";
     /// The state of messages in a queue: `ready`, `delayed`, `in_flight`, `parked`.
     pub const STATE: &str = "lockflight.state";

@@ -216,7 +216,7 @@ async fn assert_parked(fleet: &AmqpFleet, id: &str) {
 fn planning(options: &AmqpOptions) -> AmqpFleet {
     let consume = Consume {
         plan: true,
-        steps: None,
+        ..Consume::default()
     };
     AmqpFleet::start(options.clone(), consume)
 }

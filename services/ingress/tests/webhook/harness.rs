@@ -74,6 +74,11 @@ impl Ingress {
         self.fleet.read(Offset::START, 1_000).await.unwrap().len()
     }
 
+    /// How many messages wait for a planner.
+    pub(crate) async fn fleet_depth(&self) -> u64 {
+        self.fleet.depth(Work::Plan).await.unwrap().ready
+    }
+
     pub(crate) async fn take(&self) -> Envelope {
         let delivery = self
             .fleet

@@ -9,4 +9,5 @@ mod harness;
 mod limits;
 mod meaning;
 mod outage;
+mod pushes;
 mod signature;

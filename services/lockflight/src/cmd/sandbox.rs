@@ -168,6 +168,8 @@ async fn start_roles(
         merge_poll: Duration::from_secs(2),
         planners: Some(2),
         executors: Some(4),
+        // It may call nobody.
+        forwards: None,
         batch: 32,
         sweep: Some(Duration::from_secs(60)),
         outbound: OutboundConfig::default(),

@@ -21,7 +21,7 @@ use lockflight_promotion::text::marker::MarkerKey;
 use lockflight_runtime::{Health, Shutdown, http};
 use tokio::net::TcpListener;
 
-use servers::Servers;
+use servers::{Servers, Takes};
 
 /// How long a shutdown waits for what is in hand.
 pub(crate) const DRAIN: Duration = Duration::from_secs(30);
@@ -115,6 +115,8 @@ pub(crate) struct WorkersConfig {
     pub(crate) planners: Option<usize>,
     /// Batches in hand at the same time; none if the process has no executor.
     pub(crate) executors: Option<usize>,
+    /// Webhooks that are passed on at the same time; none if the process has no executor.
+    pub(crate) forwards: Option<usize>,
     /// Steps of one repository that are fetched and pushed in one go, at most.
     pub(crate) batch: usize,
     /// How often deliveries that never arrived are asked for; only an App can.
@@ -195,10 +197,12 @@ pub(crate) async fn start(
             })
         }
         Backend::Servers { queue, locks, seat } => {
-            let (plans, steps) = workers.as_ref().map_or((false, false), |workers| {
-                (workers.planners.is_some(), workers.executors.is_some())
+            let takes = workers.as_ref().map_or_else(Takes::default, |workers| Takes {
+                plans: workers.planners.is_some(),
+                steps: workers.executors.is_some(),
+                forwards: workers.forwards.is_some(),
             });
-            let servers = Servers::start(*queue, locks.map(|locks| *locks), &seat, (plans, steps), shutdown)?;
+            let servers = Servers::start(*queue, locks.map(|locks| *locks), &seat, takes, shutdown)?;
             let health = Health::new(shutdown.clone());
             servers.check(&health);
             let parts = Parts {

@@ -1,10 +1,10 @@
-//! Planner and executor of a process.
+//! Planner and executor of a process, and what passes webhooks on beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use lockflight_executor::{Executor, ExecutorConfig};
+use lockflight_executor::{Executor, ExecutorConfig, Forwarder};
 use lockflight_fleet::worker::{Handler, WorkerOptions, work};
 use lockflight_fleet::{Queue, RepoLock, Work};
 use lockflight_forge::{Forge, ForgeConfig, Hook};
@@ -37,7 +37,7 @@ pub(super) fn outbound(config: OutboundConfig) -> anyhow::Result<Outbound> {
     Outbound::new(config).context("[outbound] can't be used")
 }
 
-/// Starts planner, sweep and executor, as far as the process has them. `sweeps` tells whether it is this process that sweeps.
+/// Starts planner, sweep, executor and forwarder, as far as the process has them. `sweeps` tells whether it is this process that sweeps.
 pub(super) fn start<Q: Queue, L: RepoLock>(
     config: WorkersConfig,
     queue: Q,
@@ -70,6 +70,21 @@ pub(super) fn start<Q: Queue, L: RepoLock>(
             ..WorkerOptions::default()
         };
         spawn("planner", queue.clone(), Work::Plan, planner, options, shutdown);
+    }
+    if let Some(forwards) = config.forwards {
+        let options = WorkerOptions {
+            concurrency: forwards.max(1),
+            ..WorkerOptions::default()
+        };
+        let forwarder = Forwarder::new(outbound.clone());
+        spawn(
+            "forwarder",
+            queue.clone(),
+            Work::Forward,
+            forwarder,
+            options,
+            shutdown,
+        );
     }
     if let Some(executors) = config.executors {
         let locks = locks.context("executors of a fleet take their locks from Redis: set locks.url_file")?;

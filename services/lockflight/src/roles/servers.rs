@@ -18,16 +18,29 @@ pub(crate) struct Servers {
     first_planner: Option<watch::Receiver<bool>>,
 }
 
+/// What a process works on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Takes {
+    pub(super) plans: bool,
+    pub(super) steps: bool,
+    pub(super) forwards: bool,
+}
+
 impl Servers {
-    /// Begins to use them, for plans and steps as far as the process works on them. That one of them is away now is no error: it is waited
+    /// Begins to use them, for what the process works on. That one of them is away now is no error: it is waited
     /// for.
     pub(super) fn start(
         queue: AmqpOptions,
         locks: Option<RedisOptions>,
         seat: &Seat,
-        (plans, steps): (bool, bool),
+        takes: Takes,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
+        let Takes {
+            plans,
+            steps,
+            forwards,
+        } = takes;
         let partitions = queue.partitions;
         let me = MemberId::at(seat);
         let redis = locks
@@ -44,6 +57,7 @@ impl Servers {
                 Some(member) => share(member, partitions, me.clone(), redis.clone(), shutdown),
                 None => watch::Sender::new(Partitions::All).subscribe(),
             }),
+            forward: forwards,
         };
         let planner = plans.then(|| member(Role::Planner)).flatten();
         let first_planner = planner.map(|member| first(member, me.clone(), redis.clone(), shutdown));

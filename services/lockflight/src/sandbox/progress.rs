@@ -89,10 +89,15 @@ impl Story {
                 let refused = if *done { "" } else { " (refused)" };
                 self.say("commanded", &format!("#{number}  {by}: {command}{refused}"));
             }
+            Outcome::Forwarded { to, .. } => self.say("forwarded", &format!("a push to {to}")),
+            Outcome::NotForwarded { reason, .. } => self.say("not passed on", reason),
             Outcome::Stopped { number, reason } => self.say("STOPPED", &format!("#{number}  {reason}")),
             Outcome::Retried { reason, .. } => self.say("retrying", reason),
             Outcome::Parked { reason } => self.say("PARKED", reason),
-            Outcome::Ignored { .. } | Outcome::BranchPushed { .. } | Outcome::NoChange { .. } => {}
+            Outcome::Ignored { .. }
+            | Outcome::BranchPushed { .. }
+            | Outcome::Forwarding { .. }
+            | Outcome::NoChange { .. } => {}
         }
     }
 

@@ -291,8 +291,8 @@ impl Consuming {
     /// Waits until what is in hand is settled, and what goes elsewhere has gone.
     async fn leave(&mut self, feed: &Arc<Feed>, channel: &Channel, consumer: &mut Consumer) -> Ended {
         let waiting = self.intake.withdraw(feed);
-        // Plan work has no order, so what nobody has begun with can go to other planners at once.
-        let gives_back = self.intake.work == Work::Plan;
+        // Other work than steps has no order, so what nobody has begun with can go to other processes at once.
+        let gives_back = self.intake.work != Work::Steps;
         if gives_back {
             let tag = consumer.tag();
             if let Err(error) = in_time(channel.basic_cancel(tag, BasicCancelOptions::default())).await {

@@ -46,10 +46,10 @@ impl Incoming {
     }
 
     /// Whether it has to be written down before it is handed out. Where planners compete, a copy may come to another process than the one that
-    /// wrote it, which would write the next one. So a plan message is written down only once the broker took it back: a copy that nobody
+    /// wrote it, which would write the next one. So a message that processes compete for is written down only once the broker took it back: a copy that nobody
     /// had counts its next hand-out already, and ends the row.
     pub(super) fn is_to_be_written(&self) -> bool {
-        self.is_uncertain() && (self.work != Some(Work::Plan) || self.redelivered)
+        self.is_uncertain() && (self.work == Some(Work::Steps) || self.work.is_none() || self.redelivered)
     }
 
     /// Whether it may be what ended its worker's process: it was handed out without a word, or the broker took it back a few times, or takes

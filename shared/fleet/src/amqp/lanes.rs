@@ -3,7 +3,7 @@
 //! Guarantees, as long as the clock that is passed in does not run backwards:
 //! - Of one repository at most one batch of [`Work::Steps`] is in hand at a time: its messages in the order in which they arrived. A
 //!   message that came back counted is a batch of its own. [`Work::Plan`] is handed out one by one, at most [`PLANS`] of one repository at a
-//!   time: one that floods the queue leaves workers to the others.
+//!   time, and [`Work::Forward`] alike, at most [`FORWARDS`]: one that floods the queue leaves workers to the others.
 //! - Repositories take turns: between two turns of one, each other that could be served is served.
 //! - A message that arrives while an equal one waits, neither of them counted, is not kept: the one that waits stands for it.
 //! - A message is in exactly one place: it waits, is in hand, or was given back to the caller by the method that says so.
@@ -20,6 +20,10 @@ use crate::Work;
 /// How many messages of [`Work::Plan`] of one repository are in hand at a time, at most. Most of the work on them waits for its one mirror
 /// anyway, and a process has twice as many workers by default.
 const PLANS: usize = 2;
+
+/// The same of [`Work::Forward`]: endpoints that are slow leave room for others of the same repository. A process has twice as many workers by
+/// default.
+const FORWARDS: usize = 8;
 
 /// The limits that lanes keep.
 #[derive(Clone, Copy, Debug)]
@@ -430,7 +434,11 @@ impl<T: Clone> Lanes<T> {
 
     /// Lets a lane that can be served stand in line.
     fn enqueue(&mut self, repo: RepoId) {
-        let most = if self.is_exclusive() { 1 } else { PLANS };
+        let most = match self.rules.work {
+            Work::Steps => 1,
+            Work::Plan => PLANS,
+            Work::Forward => FORWARDS,
+        };
         if let Some(lane) = self.lanes.get_mut(&repo)
             && !lane.queued
             && !lane.waiting.is_empty()

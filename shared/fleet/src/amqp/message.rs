@@ -211,8 +211,8 @@ impl Outgoing {
             routing_key,
             body: body.into(),
             properties: properties.with_headers(headers),
-            // Every kind of message is bound to it, at the one exchange or the other.
-            journaled: true,
+            // Every other kind of message is bound to it, at the one exchange or the other.
+            journaled: envelope.is_journaled(),
         })
     }
 
@@ -296,6 +296,7 @@ impl Outgoing {
         let key = match work {
             Work::Plan => "delivery.raw".to_owned(),
             Work::Steps => names.step_key("step.raw", repo),
+            Work::Forward => "forward.raw".to_owned(),
         };
         let mut headers = FieldTable::default();
         headers.insert(REPO.into(), AMQPValue::LongLongInt(repo.get().cast_signed()));
@@ -341,7 +342,7 @@ impl Incoming {
             .timestamp()
             .and_then(|seconds| i64::try_from(seconds).ok());
         Self {
-            work: work_of(routing_key.as_str()),
+            work: Work::of_key(routing_key.as_str()),
             repo,
             content,
             failed: counted(FAILED),
@@ -495,15 +496,6 @@ fn routing_key(envelope: &Envelope, names: &Names) -> ShortString {
     }
 }
 
-/// The kind of work that a routing key stands for.
-fn work_of(routing_key: &str) -> Option<Work> {
-    match routing_key.split('.').next() {
-        Some("delivery" | "gate") => Some(Work::Plan),
-        Some("step") => Some(Work::Steps),
-        _ => None,
-    }
-}
-
 impl Names {
     /// The routing key of a step: its kind, and the partition of its repository.
     pub(super) fn step_key(&self, kind: &str, repo: RepoId) -> String {
@@ -518,6 +510,8 @@ const fn tag(body: &Body) -> &'static str {
         Body::Merge(_) => "step.merge.v1",
         Body::Report(_) => "step.report.v1",
         Body::Command(_) => "step.command.v1",
+        Body::Push(_) => "push.v1",
+        Body::Forward(_) => "forward.v1",
         Body::Outcome(_) => "outcome.v1",
     }
 }

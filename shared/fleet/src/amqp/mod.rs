@@ -67,11 +67,13 @@ pub struct Consume {
     pub plan: bool,
     /// Which partitions of the work for executors it takes, and which from now on whenever that changes.
     pub steps: Option<watch::Receiver<Partitions>>,
+    /// Whether it takes webhooks to be passed on.
+    pub forward: bool,
 }
 
 impl Consume {
     const fn is_any(&self) -> bool {
-        self.plan || self.steps.is_some()
+        self.plan || self.steps.is_some() || self.forward
     }
 }
 

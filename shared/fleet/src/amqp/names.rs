@@ -51,6 +51,11 @@ impl Names {
         self.named("plan")
     }
 
+    /// The queue of the webhooks that are passed on.
+    pub(super) fn forward(&self) -> String {
+        self.named("forward")
+    }
+
     /// One of the executors' queues.
     pub(super) fn steps(&self, partition: u16) -> String {
         self.named(&format!("steps.{partition:02}"))
@@ -108,6 +113,7 @@ impl Names {
             self.looking(),
             self.journal(),
             self.plan(),
+            self.forward(),
         ];
         names.extend((0..self.partitions).map(|partition| self.steps(partition)));
         names.extend(self.rungs());

@@ -183,10 +183,12 @@ pub struct AmqpOptions {
     pub backoff: Schedule,
     /// How long a worker may have a message before it goes to another, unless the worker keeps it.
     pub visibility: Duration,
-    /// How many deliveries and gates a planner holds, at most: those with workers and those that wait in its memory.
+    /// How many deliveries, gates and pushes a planner holds, at most: those with workers and those that wait in its memory.
     pub window_plan: u16,
     /// How many steps an executor holds of each of its partitions, at most.
     pub window_steps: u16,
+    /// How many webhooks that are passed on a process holds, at most. Each has the body of a webhook.
+    pub window_forward: u16,
     /// The largest body that is published, compressed, in bytes. RabbitMQ 4 takes 16 MiB by default.
     pub max_message: usize,
     /// When nothing is confirmed for that long although something should be, the connection is given up and made anew.
@@ -251,6 +253,7 @@ impl AmqpOptions {
             visibility: Duration::from_secs(60),
             window_plan: 10_000,
             window_steps: 512,
+            window_forward: 256,
             max_message: 15 << 20,
             confirm_timeout: Duration::from_secs(10),
             publish_deadline: Duration::from_secs(30),
@@ -311,6 +314,7 @@ impl AmqpOptions {
             ("losses", self.max_losses.into()),
             ("deliveries and gates of a planner", self.window_plan.into()),
             ("steps of an executor", self.window_steps.into()),
+            ("webhooks to be passed on", self.window_forward.into()),
             ("bytes of a message", self.max_message as u64),
             ("messages that wait for their confirm", self.outbox as u64),
             ("bytes that wait for their confirm", self.outbox_bytes as u64),

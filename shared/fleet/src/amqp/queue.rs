@@ -29,7 +29,7 @@
 //! - What waited unseen in a process that died, lost its connection or gave up a partition comes back counted by the broker, which
 //!   can't tell it from what was in hand. So a message is handed out alone when we counted it, or the broker three times.
 //! - [`Queue::depth`] knows what is on the broker and in this process. What other processes hold is in neither number, delayed and parked
-//!   messages are those of both kinds of work, and the oldest is the oldest of this process.
+//!   messages are those of all kinds of work, and the oldest is the oldest of this process.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,6 +58,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub(super) struct Intakes {
     plan: OnceLock<Running>,
     steps: OnceLock<Running>,
+    forward: OnceLock<Running>,
     stopped: watch::Sender<bool>,
 }
 
@@ -78,6 +79,7 @@ impl Default for Intakes {
         Self {
             plan: OnceLock::new(),
             steps: OnceLock::new(),
+            forward: OnceLock::new(),
             stopped: watch::Sender::new(false),
         }
     }
@@ -88,6 +90,7 @@ impl Intakes {
         match work {
             Work::Plan => &self.plan,
             Work::Steps => &self.steps,
+            Work::Forward => &self.forward,
         }
     }
 
@@ -124,6 +127,7 @@ impl Inner {
         let taken = match work {
             Work::Plan => self.consume.plan,
             Work::Steps => self.consume.steps.is_some(),
+            Work::Forward => self.consume.forward,
         };
         if !taken {
             return Err(NotTaken(work));
@@ -171,6 +175,9 @@ impl Inner {
                     consuming(queue, self.options.window_steps, Some((partition, ours.clone())))
                 }));
             }
+            (Work::Forward, _) => {
+                tasks.push(consuming(self.names.forward(), self.options.window_forward, None));
+            }
             _ => tasks.push(consuming(self.names.plan(), self.options.window_plan, None)),
         }
         Running {
@@ -191,6 +198,7 @@ impl Inner {
         };
         let queues = match work {
             Work::Plan => vec![self.names.plan()],
+            Work::Forward => vec![self.names.forward()],
             Work::Steps => (0..self.options.partitions)
                 .map(|partition| self.names.steps(partition))
                 .collect(),

@@ -206,9 +206,11 @@ fn items(options: &AmqpOptions) -> Vec<Item> {
     ));
 
     items.push(queue(names.plan(), work_queue(&names, bytes(), false)));
-    for key in ["delivery.#", "gate.#"] {
+    for key in ["delivery.#", "gate.#", "push.#"] {
         items.push(bind(names.work(), names.plan(), key));
     }
+    items.push(queue(names.forward(), work_queue(&names, bytes(), false)));
+    items.push(bind(names.work(), names.forward(), "forward.#"));
     for partition in 0..names.partitions() {
         let name = names.steps(partition);
         items.push(queue(name.clone(), work_queue(&names, bytes(), true)));
@@ -236,7 +238,8 @@ fn items(options: &AmqpOptions) -> Vec<Item> {
         items.push(bind(name.clone(), name, ""));
     }
 
-    // The way in comes last: nothing is lost while only a part is there.
+    // The way in comes last: nothing is lost while only a part is there. The journal does not get the bodies of webhooks that are passed on
+    // (`push.#`, `forward.#`).
     items.push(bind(names.work(), names.journal(), "outcome.#"));
     for key in ["delivery.#", "gate.#", "step.#"] {
         items.push(bind(names.events(), names.journal(), key));

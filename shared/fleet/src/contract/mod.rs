@@ -100,6 +100,9 @@ macro_rules! queue_contract {
             a_step_that_waits_does_not_hold_up_the_next_of_its_repository
             repositories_take_turns
             plan_work_of_one_repository_goes_to_many_planners
+            webhooks_that_are_passed_on_are_received_and_not_journaled
+            webhooks_of_one_repository_are_passed_on_side_by_side
+            a_webhook_that_is_not_taken_waits_and_is_parked_and_released
             an_acknowledged_message_is_gone_and_what_follows_is_there
             a_failed_message_waits_and_is_parked_after_the_last_attempt
             a_parked_message_stays_until_it_is_released

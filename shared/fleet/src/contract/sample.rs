@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::message::{
-    Body, DeliveryV1, ENVELOPE_VERSION, Envelope, Outcome, Report, ReportV1,
+    Body, DeliveryV1, ENVELOPE_VERSION, Envelope, ForwardV1, Original, Outcome, PushV1, Report, ReportV1,
 };
 use lockflight_promotion::{
     BranchName, CommitOid, DeliveryId, Login, MessageId, PrNumber, RepoId, RepoName, TraceParent,
@@ -28,6 +28,34 @@ pub fn delivery(repo: u64, id: &str) -> Envelope {
         id,
         Body::Delivery(DeliveryV1::merged(PrNumber::new(1), "00".repeat(32))),
     )
+}
+
+/// A webhook to be passed on, of a repository, with that id.
+#[must_use]
+pub fn forward(repo: u64, id: &str) -> Envelope {
+    let forward = ForwardV1 {
+        endpoint: format!("https://hooks.example.com/{id}"),
+        original: original(),
+    };
+    envelope(repo, id, Body::Forward(Box::new(forward)))
+}
+
+/// A push (plan work with the body of a webhook) of a repository, with that id.
+#[must_use]
+pub fn push(repo: u64, id: &str) -> Envelope {
+    let push = PushV1 {
+        branch: BranchName::parse("main").unwrap(),
+        paths: vec!["workspace/checkout/values.yaml".to_owned()],
+        original: original(),
+    };
+    envelope(repo, id, Body::Push(Box::new(push)))
+}
+
+fn original() -> Original {
+    Original {
+        headers: vec![("x-github-event".to_owned(), "push".to_owned())],
+        body: "{\"ref\": \"refs/heads/main\"}".to_owned(),
+    }
 }
 
 /// A step (work for executors) of a repository, with that id.

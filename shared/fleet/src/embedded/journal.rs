@@ -56,10 +56,10 @@ impl Journal for EmbeddedFleet {
 }
 
 impl Session {
-    /// Adds messages to the journal.
+    /// Adds messages to the journal, as far as it keeps them.
     pub(super) fn record(&mut self, messages: &[Encoded]) -> Result<(), StoreError> {
         let now = self.clock().time_of_day();
-        for message in messages {
+        for message in messages.iter().filter(|message| message.journaled) {
             self.execute(
                 "INSERT INTO journal (recorded_at, bytes_up_to, envelope) VALUES (
                      ?1,

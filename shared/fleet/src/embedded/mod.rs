@@ -166,9 +166,11 @@ impl EmbeddedFleet {
     pub async fn quiet(&self) {
         let mut plan = self.signals().subscribe(crate::Work::Plan);
         let mut steps = self.signals().subscribe(crate::Work::Steps);
+        let mut forward = self.signals().subscribe(crate::Work::Forward);
         loop {
             plan.mark_unchanged();
             steps.mark_unchanged();
+            forward.mark_unchanged();
             match self.inner.store.run(|session| session.is_idle()).await {
                 Ok(false) => {}
                 Ok(true) | Err(_) => return,
@@ -176,6 +178,7 @@ impl EmbeddedFleet {
             tokio::select! {
                 _ = plan.changed() => {}
                 _ = steps.changed() => {}
+                _ = forward.changed() => {}
             }
         }
     }

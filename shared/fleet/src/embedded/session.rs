@@ -87,6 +87,7 @@ pub(super) const fn code_index(work: Work) -> usize {
     match work {
         Work::Plan => 0,
         Work::Steps => 1,
+        Work::Forward => 2,
     }
 }
 
@@ -95,11 +96,16 @@ pub(super) const fn code(work: Work) -> i64 {
     match work {
         Work::Plan => 0,
         Work::Steps => 1,
+        Work::Forward => 2,
     }
 }
 
 pub(super) const fn work_of_code(code: i64) -> Work {
-    if code == 0 { Work::Plan } else { Work::Steps }
+    match code {
+        0 => Work::Plan,
+        1 => Work::Steps,
+        _ => Work::Forward,
+    }
 }
 
 /// Seeded dice (splitmix64: <https://prng.di.unimi.it/splitmix64.c>), so that a strict run can be repeated.

@@ -41,10 +41,11 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(super) fn subscribe(&self, work: Work) -> watch::Receiver<u64> {
-        let [plan, steps] = &self.work;
+        let [plan, steps, forward] = &self.work;
         match work {
             Work::Plan => plan.subscribe(),
             Work::Steps => steps.subscribe(),
+            Work::Forward => forward.subscribe(),
         }
     }
 
@@ -144,7 +145,7 @@ impl Store {
             .spawn(move || match schema::open(path, options) {
                 Ok(open) => {
                     let signals = Arc::new(Signals {
-                        work: [watch::Sender::new(0), watch::Sender::new(0)],
+                        work: std::array::from_fn(|_| watch::Sender::new(0)),
                         journal: watch::Sender::new(open.last_record),
                         leases: watch::Sender::new(0),
                     });

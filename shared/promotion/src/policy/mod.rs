@@ -4,6 +4,7 @@
 //! cannot be understood is an error with line and column, and then nothing is promoted. What is odd but clear is a warning.
 
 mod component;
+mod endpoints;
 mod error;
 mod flow;
 mod migrate;
@@ -17,6 +18,7 @@ mod telefonistka;
 mod yaml;
 
 pub use component::ComponentPolicy;
+pub use endpoints::{Endpoints, MAX_ENDPOINTS};
 pub use error::{PolicyError, PolicyErrors};
 pub use flow::{After, Conditions, Directories, Flow, Group, Source, Target, Wave};
 pub use migrate::{Unmigratable, migrate, migrate_component};

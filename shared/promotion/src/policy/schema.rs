@@ -475,7 +475,7 @@ struct Webhooks {
     /// For each changed file the first endpoint whose `paths` match.
     #[schemars(length(min = 1, max = 250))]
     endpoints: Vec<Endpoint>,
-    /// Whether the certificates of the endpoints go unchecked.
+    /// Has no effect: the certificates of the endpoints are always checked.
     skip_tls_verify: Option<bool>,
 }
 

@@ -16,9 +16,10 @@ pub struct Settings {
     /// Which commit status each comment command flips: command without its slash, then the status' context
     /// (`toggleCommitStatus`).
     pub toggle_commit_status: BTreeMap<String, String>,
-    /// Where pushes are passed on to (`webhookEndpointRegexs`).
+    /// Where pushes to the default branch are passed on to (`webhookEndpointRegexs`).
     pub webhook_endpoints: Vec<WebhookEndpoint>,
-    /// Whether the certificates of those endpoints go unchecked (`whProxtSkipTLSVerifyUpstream`).
+    /// Whether the file asks for the certificates of those endpoints to go unchecked (`whProxtSkipTLSVerifyUpstream`). They are checked all the
+    /// same.
     pub webhook_skip_tls_verify: bool,
     /// Telefonistka parses this list and never uses it; nor is it used here (`promtionPRlables`).
     pub pr_labels: Vec<String>,
@@ -36,6 +37,13 @@ pub enum Supersede {
     Close,
     /// It stays as it is, and people decide, as in Telefonistka.
     Leave,
+}
+
+/// What is said of a key that asks for certificates to go unchecked.
+pub(super) fn unverified(key: &str) -> String {
+    format!(
+        "`{key}` has no effect: certificates are always checked; whoever runs Lockflight can name an authority of your own in [outbound] ca_file"
+    )
 }
 
 /// One entry of `webhookEndpointRegexs`.

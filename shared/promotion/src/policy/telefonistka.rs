@@ -19,7 +19,7 @@ use super::flow::{Conditions, Directories, Flow, Group, Source, Target, Wave};
 use super::pattern::{Budget, SourcePattern, check};
 use super::protected::protected;
 use super::read::{Fields, Findings};
-use super::settings::{ArgoCdSettings, Settings, Supersede, WebhookEndpoint};
+use super::settings::{ArgoCdSettings, Settings, Supersede, WebhookEndpoint, unverified};
 use super::yaml::{Mark, Node, Scalar, Value, parse};
 use crate::plan::FlowRef;
 use crate::{Base, PathInRepo, Selection};
@@ -28,7 +28,7 @@ use crate::{Base, PathInRepo, Selection};
 const MAX_FLOWS: usize = 250;
 const MAX_TARGETS: usize = 10_000;
 /// Keys that are understood and checked, but that nothing acts on yet; `docs/telefonistka.md` lists them, too.
-const WITHOUT_EFFECT: [&str; 3] = ["webhookEndpointRegexs", "whProxtSkipTLSVerifyUpstream", "argocd"];
+const WITHOUT_EFFECT: [&str; 1] = ["argocd"];
 /// How much deeper than one level components may lie.
 const MAX_EXTRA_DEPTH: usize = 30;
 
@@ -59,6 +59,11 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
         if let Some(node) = fields.get(key) {
             findings.warn(node.mark, format!("`{key}` is read and has no effect yet"));
         }
+    }
+    if let Some(node) = fields.get("whProxtSkipTLSVerifyUpstream")
+        && settings.webhook_skip_tls_verify
+    {
+        findings.warn(node.mark, unverified("whProxtSkipTLSVerifyUpstream"));
     }
     Ok(Policy {
         file: file.to_owned(),

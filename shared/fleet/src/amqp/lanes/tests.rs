@@ -96,6 +96,22 @@ fn plan_work_goes_out_one_by_one_and_two_of_one_repository_at_a_time() {
 }
 
 #[test]
+fn webhooks_are_passed_on_one_by_one_and_eight_of_one_repository_at_a_time() {
+    let (mut lanes, now) = (lanes(Work::Forward), Instant::now());
+    arrive(&mut lanes, now, (0..100).map(|token| arrival(1, token)));
+    let first = take(&mut lanes, now, 100);
+    for token in 1..8 {
+        assert_eq!(tokens(&take(&mut lanes, now, 100)), [token]);
+    }
+    assert_eq!(lanes.take(now, 100, |_| true), Next::Nothing { until: None });
+    // Whoever comes meanwhile finds a worker.
+    arrive(&mut lanes, now, [arrival(3, 1_000)]);
+    assert_eq!(tokens(&take(&mut lanes, now, 100)), [1_000]);
+    finish(&mut lanes, &first);
+    assert_eq!(tokens(&take(&mut lanes, now, 100)), [8]);
+}
+
+#[test]
 fn a_flooded_repository_takes_turns_with_the_others() {
     for work in Work::ALL {
         let (mut lanes, now) = (lanes(work), Instant::now());

@@ -1,6 +1,7 @@
 //! The queue's contract.
 
 mod order;
+mod passing;
 mod publishing;
 mod receiving;
 mod settling;
@@ -14,6 +15,7 @@ use super::{PATIENCE, QUIET, QueueWorld, in_time};
 use crate::{Delivery, Depth, Journal as _, Offset, Queue, Recorded, Settled, Work};
 
 pub use order::*;
+pub use passing::*;
 pub use publishing::*;
 pub use receiving::*;
 pub use settling::*;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lockflight_promotion::message::Envelope;
 
 use super::super::QueueWorld;
-use super::super::sample::{delivery, step};
+use super::super::sample::{delivery, forward, step};
 use super::{ack, id, publish, receive, receive_batch, receives_nothing, until_depth};
 use crate::{Delivery as _, Settled, Work};
 
@@ -112,6 +112,7 @@ pub async fn repositories_take_turns(world: impl QueueWorld) {
     for (work, make) in [
         (Work::Plan, delivery as fn(u64, &str) -> Envelope),
         (Work::Steps, step),
+        (Work::Forward, forward),
     ] {
         let mut flood: Vec<_> = (0..100).map(|n| make(7, &format!("flood{n}"))).collect();
         flood.push(make(8, "patient"));

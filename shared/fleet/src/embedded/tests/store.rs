@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::World;
 use crate::contract::QUIET;
-use crate::contract::sample::{delivery, step};
+use crate::contract::sample::{delivery, forward, step};
 use crate::embedded::store::StoreError;
 use crate::embedded::{EmbeddedFleet, EmbeddedOptions};
 use crate::{
@@ -67,6 +67,17 @@ async fn a_message_that_nobody_has_had_yet_stands_for_equal_ones() {
     fleet.publish(&[in_hand.envelope().clone()]).await.unwrap();
     let depth = fleet.depth(Work::Plan).await.unwrap();
     assert_eq!((depth.ready, depth.in_flight), (3, 1));
+}
+
+#[tokio::test]
+async fn a_webhook_that_waits_to_be_passed_on_stands_for_its_copies() {
+    let fleet = EmbeddedFleet::open_in_memory(EmbeddedOptions::default())
+        .await
+        .unwrap();
+    let equal = [forward(1, "f"), forward(1, "f"), forward(1, "other")];
+    fleet.publish(&equal).await.unwrap();
+    fleet.publish(&equal).await.unwrap();
+    assert_eq!(fleet.depth(Work::Forward).await.unwrap().ready, 2);
 }
 
 #[tokio::test]

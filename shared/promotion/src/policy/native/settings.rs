@@ -2,7 +2,7 @@
 
 use super::super::pattern::{Budget, check};
 use super::super::read::Findings;
-use super::super::settings::{Settings, Supersede, WebhookEndpoint};
+use super::super::settings::{Settings, Supersede, WebhookEndpoint, unverified};
 use super::super::yaml::{Node, Scalar, Value};
 use super::read::Map;
 use super::waves::{MERGE, TOGETHER, Together};
@@ -67,7 +67,6 @@ pub(super) fn compile(
     };
     if let Some(node) = map.get("webhooks") {
         webhooks(findings, budget, node, &mut settings);
-        without_effect(findings, Some(node), "webhooks");
     }
     if let Some(node) = map.get("commands") {
         commands(findings, node, &mut settings);
@@ -117,6 +116,11 @@ fn webhooks(findings: &mut Findings<'_>, budget: &mut Budget, node: &Node, setti
         return;
     };
     settings.webhook_skip_tls_verify = findings.flag(map.get("skip_tls_verify")).unwrap_or_default();
+    if let Some(node) = map.get("skip_tls_verify")
+        && settings.webhook_skip_tls_verify
+    {
+        findings.warn(node.mark, unverified("webhooks.skip_tls_verify"));
+    }
     let expected = "a list of endpoints, each with `paths` and `send_to`";
     let endpoints = findings.required(&map, "endpoints", expected);
     let items = findings.items(endpoints, expected);

@@ -1,7 +1,7 @@
 //! A regular expression as a tree, between Go's syntax and Rust's.
 
-/// A regular expression. Capture groups are gone, and flags have been pushed down to the leaves, so that any part means the
-/// same wherever it stands.
+/// A regular expression. Capture groups are gone where they are not asked for, and flags have been pushed down to the leaves, so that any
+/// part means the same wherever it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ast {
     /// Matches the empty text.
@@ -22,6 +22,8 @@ pub(super) enum Ast {
         max: Option<u32>,
         greedy: bool,
     },
+    /// A capture group, and its name if it has one.
+    Capture(Option<String>, Box<Self>),
 }
 
 /// One state of the compiled pattern, in bytes, with what leads to it.
@@ -141,6 +143,14 @@ impl Ast {
                     out.push('?');
                 }
             }
+            Self::Capture(name, inner) => {
+                out.push('(');
+                if let Some(name) = name {
+                    out.push_str(&format!("?P<{name}>"));
+                }
+                inner.emit(out);
+                out.push(')');
+            }
         }
     }
 
@@ -155,7 +165,7 @@ impl Ast {
     pub(super) fn without_final_slash(&self) -> (Self, Ending) {
         match self {
             Self::Slash => (Self::Empty, Ending::Slash),
-            Self::Empty | Self::Leaf(_) => (self.clone(), Ending::Other),
+            Self::Empty | Self::Leaf(_) | Self::Capture(..) => (self.clone(), Ending::Other),
             Self::Alternate(items) => {
                 let (items, endings): (Vec<_>, Vec<_>) = items.iter().map(Self::without_final_slash).unzip();
                 let ending = endings.into_iter().reduce(Ending::and).unwrap_or(Ending::Other);
@@ -176,7 +186,9 @@ impl Ast {
         match self {
             Self::Empty => true,
             Self::Concat(items) => items.iter().all(Self::is_empty),
-            Self::Slash | Self::Leaf(_) | Self::Alternate(_) | Self::Repeat { .. } => false,
+            Self::Slash | Self::Leaf(_) | Self::Alternate(_) | Self::Repeat { .. } | Self::Capture(..) => {
+                false
+            }
         }
     }
 
@@ -245,6 +257,7 @@ impl Ast {
                     .saturating_add(inner)
                     .saturating_add(STATE_WEIGHT)
             }
+            Self::Capture(_, inner) => inner.weight().saturating_add(2 * STATE_WEIGHT),
         }
     }
 
@@ -264,6 +277,7 @@ impl Ast {
                 };
                 count <= limit && inner.repeats_within(limit / count.max(1))
             }
+            Self::Capture(_, inner) => inner.repeats_within(limit),
         }
     }
 }

@@ -23,13 +23,14 @@ pub(super) struct Flags {
     ungreedy: bool,
 }
 
-/// Reads `pattern`.
-pub(super) fn parse(pattern: &str) -> Result<Ast, PatternError> {
+/// Reads `pattern`; its capture groups are kept only where they are asked for.
+pub(super) fn parse(pattern: &str, captures: bool) -> Result<Ast, PatternError> {
     let chars: Vec<char> = pattern.chars().collect();
     let mut parser = Parser {
         chars: &chars,
         at: 0,
         names: BTreeSet::new(),
+        captures,
     };
     let ast = parser.alternation(&mut Flags::default(), 0)?;
     if parser.at < chars.len() {
@@ -42,6 +43,8 @@ pub(super) struct Parser<'a> {
     pub(super) chars: &'a [char],
     pub(super) at: usize,
     names: BTreeSet<String>,
+    /// Whether capture groups are kept.
+    captures: bool,
 }
 
 impl Parser<'_> {
@@ -233,9 +236,12 @@ impl Parser<'_> {
     /// What follows `(`. None if it only changes the flags from here on.
     fn group(&mut self, flags: &mut Flags, depth: usize) -> Result<Option<Ast>, PatternError> {
         let mut inner = *flags;
+        let mut is_capture = self.captures;
+        let mut name = None;
         if self.take("?P<") || self.take("?<") {
-            self.name()?;
+            name = Some(self.name()?);
         } else if self.take("?") {
+            is_capture = false;
             let changed = self.flags(*flags)?;
             match self.next() {
                 Some(')') => {
@@ -247,13 +253,17 @@ impl Parser<'_> {
         }
         let ast = self.alternation(&mut inner, depth + 1)?;
         if self.take(")") {
-            Ok(Some(ast))
+            Ok(Some(if is_capture {
+                Ast::Capture(name, Box::new(ast))
+            } else {
+                ast
+            }))
         } else {
             Err(self.error("a group is not closed"))
         }
     }
 
-    fn name(&mut self) -> Result<(), PatternError> {
+    fn name(&mut self) -> Result<String, PatternError> {
         let begin = self.at;
         while self.peek().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
             self.at += 1;
@@ -267,10 +277,10 @@ impl Parser<'_> {
         if name.is_empty() || !self.take(">") {
             return Err(self.error("a group's name is not made of letters, digits and `_`"));
         }
-        if !self.names.insert(name) {
+        if !self.names.insert(name.clone()) {
             return Err(self.error("two groups have one name"));
         }
-        Ok(())
+        Ok(name)
     }
 
     /// The flags of `(?ims-U)` or `(?i:`, up to and without the `)` or `:`.

@@ -42,13 +42,17 @@ impl PatternError {
 }
 
 fn parse(pattern: &str) -> Result<Ast, PatternError> {
+    parse_with(pattern, false)
+}
+
+fn parse_with(pattern: &str, captures: bool) -> Result<Ast, PatternError> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(PatternError {
             problem: "the pattern is longer than 1000 bytes",
             at: None,
         });
     }
-    go::parse(pattern)
+    go::parse(pattern, captures)
 }
 
 /// What the patterns of one file may come to together, in bytes. It bounds both the time to compile them and what they hold.
@@ -115,6 +119,28 @@ fn build(regex: &str, limit: usize) -> Result<Regex, PatternError> {
             },
             at: None,
         })
+}
+
+/// A pattern whose groups are put into a text.
+#[derive(Debug)]
+pub(super) struct ReplacePattern(Regex);
+
+impl ReplacePattern {
+    /// Compiles a pattern that [`check`] has found right.
+    pub(super) fn compile(pattern: &str) -> Result<Self, PatternError> {
+        let ast = parse_with(pattern, true)?;
+        let mut regex = String::new();
+        ast.emit(&mut regex);
+        // Groups cost some more than what it was checked for.
+        build(&regex, 2 * MAX_COMPILED_BYTES).map(Self)
+    }
+
+    /// `text` with each match replaced, as Go's `ReplaceAllString`: what does not match stays as it is. None if nothing matches.
+    pub(super) fn replace(&self, text: &str, replacement: &str) -> Option<String> {
+        self.0
+            .is_match(text)
+            .then(|| self.0.replace_all(text, replacement).into_owned())
+    }
 }
 
 /// Checks a pattern that is only kept.
