@@ -24,6 +24,7 @@ use crate::attempt::Attempt;
 use crate::places::Places;
 use crate::promote::{Branch, Found, Look, Promotion};
 use crate::restraint::{Decided, Restraint};
+use crate::supersede::needless;
 
 /// What is known of a message before its turn comes.
 #[derive(Debug)]
@@ -143,7 +144,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let found = match self.look_for_pull_request(&client, promote).await? {
             Look::Found(found) => Some(found),
             Look::Nothing => match self.restraint(&promote.change, &promote.step, decided).await? {
-                None => twin.then_some(Found::Twin),
+                None if twin => Some(Found::Twin),
+                None => self
+                    .overtaken(&client, &promote.change, &promote.step)
+                    .await?
+                    .map(|by| Found::Over(needless(promote, None, by))),
                 Some(Restraint::Held { why, wait }) if !promote.attended => {
                     return Err(Restraint::failure(why, wait));
                 }

@@ -22,7 +22,7 @@ use crate::promote::is_of;
 #[derive(Clone, Debug)]
 pub(crate) struct Sight {
     pub(crate) seen: Seen,
-    /// Its pull request; none if it has none.
+    /// Its pull request; none if it has none, or a newer change carries the step on.
     pub(crate) pull_request: Option<PullRequest>,
 }
 
@@ -91,8 +91,26 @@ impl<'e, L: RepoLock, F: ForgePort, G: MirrorsPort> Look<'e, L, F, G> {
             }
         };
         let seen = match &pull_request {
-            Some(pull_request) => seen_of(pull_request),
-            None => self.without_pull_request(step).await?,
+            Some(pull_request) => match self.executor.superseded(pull_request, change, step) {
+                Some(by) => {
+                    let seen = Seen::Superseded { by };
+                    return Ok(Sight {
+                        seen,
+                        pull_request: None,
+                    });
+                }
+                None => seen_of(pull_request),
+            },
+            None => match self.without_pull_request(step).await? {
+                Seen::Unopened => {
+                    let client = self.client(step).await?;
+                    match self.executor.overtaken(&client, change, step).await? {
+                        Some(by) => Seen::Superseded { by },
+                        None => Seen::Unopened,
+                    }
+                }
+                seen => seen,
+            },
         };
         Ok(Sight { seen, pull_request })
     }

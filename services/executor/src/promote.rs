@@ -18,6 +18,7 @@ use lockflight_promotion::text::{self, Links};
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PrNumber};
 
 use crate::attempt::Attempt;
+use crate::supersede::needless;
 use crate::{Executor, failed, outcome};
 
 /// The label of every promotion pull request, Telefonistka's.
@@ -101,6 +102,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             return Ok(Look::Found(Found::Open(Box::new(open.clone()))));
         }
         if let Some(closed) = known.first() {
+            if let Some(by) = self.superseded(closed, change, step) {
+                return over(needless(promote, Some(closed.number), by));
+            }
             let (step, number) = (step.id.clone(), closed.number);
             tracing::info!(
                 pr.number = %number, "pull request {number} was closed by a person; it is not opened again",
@@ -167,10 +171,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                     Outcome::BranchPushed {
                         step: id,
                         branch,
-                        commit,
+                        commit: commit.clone(),
                     },
                 ));
-                let Some(opened) = self.open(&client, promote, &mut attempt).await? else {
+                let Some(opened) = self.open(&client, promote, &commit, &mut attempt).await? else {
                     return no_change();
                 };
                 opened
@@ -190,6 +194,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             phases: attempt.into_phases(),
         };
         follow.push(outcome(envelope, opened));
+        let (settled, is_open) = self.settle(envelope, promote, &client, &pull_request).await?;
+        follow.extend(settled);
+        if !is_open {
+            return Ok(Done::Ack(follow));
+        }
         if (promote.approve || step.auto_merge)
             && ours.as_ref() != Some(&pull_request.head)
             && !self.is_ours(&client, promote, &pull_request).await?
@@ -239,10 +248,12 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         &self,
         client: &F::Repository,
         promote: &PromoteV1,
+        commit: &CommitOid,
         attempt: &mut Attempt,
     ) -> Result<Option<(PullRequest, bool)>, Failure> {
         let (change, step) = (&promote.change, &promote.step);
-        let marker = Marker::of(change, Some(promote.plan.clone()), step);
+        let mut marker = Marker::of(change, Some(promote.plan.clone()), step);
+        marker.standing = Self::stand(change, step, commit);
         let marker = marker::write(
             &self.config.marker_key,
             step.repo(change).id,

@@ -64,6 +64,8 @@ struct Outlook {
     later: Vec<String>,
     /// The waves that are done and that something went to.
     reached: Vec<String>,
+    /// What newer changes carry on, and so what comes after that.
+    superseded: Vec<String>,
     /// Whether a step was sent just now.
     sent: bool,
 }
@@ -177,6 +179,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         outlook: &mut Outlook,
     ) -> Result<(), Failure> {
         let mut done = vec![false; flow.waves.len()];
+        let superseded = outlook.superseded.len();
+        let mut later = Vec::new();
         for (place, wave) in flow.waves.iter().enumerate() {
             let steps: Vec<&Step> = steps
                 .iter()
@@ -184,7 +188,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 .collect();
             if !flow.may_begin(place, &done) {
                 if !steps.is_empty() {
-                    outlook.later.push(wave.name.clone());
+                    later.push(wave.name.clone());
                 }
                 continue;
             }
@@ -194,6 +198,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             if let Some(done) = done.get_mut(place) {
                 *done = is_done;
             }
+        }
+        // What a newer change carries on it takes to the waves after it, too.
+        if outlook.superseded.len() == superseded {
+            outlook.later.append(&mut later);
         }
         Ok(())
     }
@@ -252,6 +260,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 Seen::Stopped => outlook
                     .stuck
                     .push(format!("{}: a step can't be done, see the comment", wave.name)),
+                Seen::Superseded { by } => outlook.superseded.push(format!("#{by} ({})", wave.name)),
                 Seen::Unopened | Seen::Merged { .. } | Seen::Carried | Seen::Skipped => {}
             }
             sights.push((*step, sight));
@@ -421,6 +430,14 @@ impl Outlook {
         }
         let waits: Vec<&str> = self.waits.iter().map(|wait| wait.what.as_str()).collect();
         match waits.as_slice() {
+            [] if !self.superseded.is_empty() && self.later.is_empty() => {
+                let by = self.superseded.join(", ");
+                let sentence = match self.reached.as_slice() {
+                    [] => format!("Superseded by {by}"),
+                    reached => format!("Promoted to {}; then superseded by {by}", reached.join(", ")),
+                };
+                (StatusState::Success, status::fit(&sentence))
+            }
             [] if self.later.is_empty() => {
                 let sentence = match self.reached.as_slice() {
                     [] => status::nothing("every target already has this content"),

@@ -345,6 +345,17 @@ pub enum Outcome {
         /// Its number.
         number: PrNumber,
     },
+    /// A newer change towards the same targets brings all that the step would, so its pull request was closed, or never opened.
+    Superseded {
+        /// The step; none if it is not known here, being another change's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// Its pull request; none if it had none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<PrNumber>,
+        /// The pull request of the newer change.
+        by: PrNumber,
+    },
     /// Something was said on a pull request.
     Reported {
         /// Its number.
@@ -398,6 +409,7 @@ impl Outcome {
             Self::Merged { .. } => "merged",
             Self::NoChange { .. } => "no_change",
             Self::Declined { .. } => "declined",
+            Self::Superseded { .. } => "superseded",
             Self::Reported { .. } => "reported",
             Self::Commanded { .. } => "commanded",
             Self::Stopped { .. } => "stopped",
@@ -480,6 +492,7 @@ mod tests {
             "merged",
             "no_change",
             "declined",
+            "superseded",
             "reported",
             "commanded",
             "stopped",

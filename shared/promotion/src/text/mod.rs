@@ -21,6 +21,7 @@ mod plan;
 pub mod pull_request;
 mod seal;
 pub mod status;
+pub mod superseded;
 mod words;
 
 #[cfg(test)]
