@@ -1,7 +1,7 @@
 //! A newer change comes while the promotion pull request of an older one is still open.
 
 use http::Method;
-use lockflight_sandbox::{HoldPoint, PullRequest, RequestMatcher};
+use lockflight_sandbox::{HoldPoint, Protection, PullRequest, RequestMatcher};
 use lockflight_tests::world::{MONA, REPOSITORY, Setup, World, put};
 
 use crate::native::{native, said, until_said};
@@ -240,6 +240,224 @@ flows:
         until_said(world, newer, "Promoted to").await;
         world.quiet().await;
         assert_eq!(world.promotions().len(), 3, "the older change has no second wave");
+        world
+            .assert_same_tree("main", "workspace/checkout", "clusters/production/checkout")
+            .await;
+    })
+    .await;
+}
+
+/// Waits until a change says that its step goes with this pull request.
+async fn until_carried(world: &World, change: u64, by: u64) {
+    world
+        .until_comment(change, &format!("**Carried by #{by}:**"))
+        .await;
+    until_said(world, change, &format!("Opened #{by} staging")).await;
+}
+
+#[tokio::test]
+async fn the_pull_request_of_an_older_change_is_brought_up_to_the_newer_ones() {
+    policy("update")
+        .run(async |world| {
+            let first = change(world, "checkout", 2).await;
+            let [staging] = world.promotions_of(first).await;
+            let second = change(world, "checkout", 3).await;
+            until_carried(world, second, staging.number).await;
+            let third = world
+                .merge_change(&[
+                    put("workspace/checkout/values.yaml", "replicas: 4\n"),
+                    put("workspace/basket/values.yaml", "replicas: 4\n"),
+                ])
+                .await;
+            until_carried(world, third, staging.number).await;
+            for older in [first, second] {
+                until_said(world, older, &format!("Superseded by #{}", staging.number)).await;
+            }
+            for change in [first, second, third, first] {
+                world.redeliver_merge(change).await;
+            }
+            world.quiet().await;
+            let [now] = world.promotions().try_into().unwrap();
+            assert_eq!(now.title, "🚀 Promotion: basket,checkout ➡️  staging");
+            let body = now.body.unwrap();
+            for older in [first, second] {
+                let line = format!("#{older}, which #{} was to bring", staging.number);
+                assert!(body.contains(&line), "{body}");
+            }
+            for change in [second, third] {
+                assert_eq!(world.comments(change).len(), 1);
+            }
+            for component in ["checkout", "basket"] {
+                let (source, target) = (
+                    format!("workspace/{component}"),
+                    format!("clusters/staging/{component}"),
+                );
+                world.assert_same_tree(&now.head.sha, &source, &target).await;
+            }
+
+            world.merge(staging.number).await;
+            for change in [third, first, second] {
+                world.redeliver_merge(change).await;
+            }
+            world.quiet().await;
+            assert_eq!(world.promotions().len(), 1);
+            assert_eq!(world.promotion_branches().len(), 1);
+            until_said(world, third, "Merged").await;
+            world
+                .assert_same_tree("main", "workspace/checkout", "clusters/staging/checkout")
+                .await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn one_that_was_brought_up_and_that_people_close_is_not_opened_again() {
+    policy("update")
+        .run(async |world| {
+            let older = change(world, "checkout", 2).await;
+            let [staging] = world.promotions_of(older).await;
+            let newer = change(world, "checkout", 3).await;
+            until_carried(world, newer, staging.number).await;
+            world
+                .forge
+                .close_pull_request(REPOSITORY, staging.number, MONA)
+                .await
+                .unwrap();
+            for change in [newer, older] {
+                world.redeliver_merge(change).await;
+            }
+            until_said(world, newer, "Closed by people").await;
+            world.quiet().await;
+            assert_eq!(world.promotions().len(), 1);
+            assert!(!world.is_open(staging.number));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn commits_of_people_are_not_overwritten() {
+    policy("update")
+        .run(async |world| {
+            let older = change(world, "checkout", 2).await;
+            let [first] = world.promotions_of(older).await;
+            let theirs = world
+                .commit(
+                    &first.head.branch,
+                    &[put("clusters/staging/checkout/extra.yaml", "a: b\n")],
+                )
+                .await;
+            let newer = change(world, "checkout", 3).await;
+            let [second] = world.promotions_of(newer).await;
+            world
+                .until_comment(first.number, &format!("#{} is newer", second.number))
+                .await;
+            world.quiet().await;
+            assert_eq!(world.pull_request(first.number).head.sha, theirs);
+            assert!(world.is_open(first.number) && world.is_open(second.number));
+            world
+                .assert_same_tree(
+                    &second.head.sha,
+                    "workspace/checkout",
+                    "clusters/staging/checkout",
+                )
+                .await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_kill_while_one_is_brought_up_leaves_one_pull_request() {
+    for (method, path) in [
+        (None, ""),
+        (Some(Method::PATCH), "/repos/*/*/pulls/*"),
+        (Some(Method::POST), "/repos/*/*/issues/*/comments"),
+    ] {
+        for point in [HoldPoint::BeforeEffect, HoldPoint::AfterEffect] {
+            policy("update")
+                .run(async |world| {
+                    let older = change(world, "checkout", 2).await;
+                    let [staging] = world.promotions_of(older).await;
+                    world.quiet().await;
+                    let effect = match &method {
+                        Some(method) => RequestMatcher::rest(method.clone(), path),
+                        None => RequestMatcher::git_receive_pack(),
+                    };
+                    let held = world.forge.faults().hold(effect.clone(), point);
+                    let newer = change(world, "checkout", 3).await;
+                    world.until_held(&format!("{effect:?}"), &held).await;
+                    world.kill().await;
+                    held.release();
+                    world.restart().await;
+                    until_carried(world, newer, staging.number).await;
+                    until_said(world, older, &format!("Superseded by #{}", staging.number)).await;
+                    world.quiet().await;
+                    let [now] = world.promotions().try_into().unwrap();
+                    assert_eq!(now.comments.len(), 0, "nobody was alarmed");
+                    assert_eq!(world.comments(newer).len(), 1);
+                    world
+                        .assert_same_tree(&now.head.sha, "workspace/checkout", "clusters/staging/checkout")
+                        .await;
+                })
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_was_brought_up_is_merged_by_itself_and_leads_on() {
+    native(
+        "
+version: 1
+environments:
+  staging: { path: clusters/staging }
+  production: { path: clusters/production }
+flows:
+  - from: { path: workspace }
+    waves:
+      - { to: [staging], merge: auto }
+      - { to: [production] }
+",
+    )
+    .setting("promotion.merge_poll=200ms")
+    .run(async |world| {
+        let protection = Protection {
+            required_contexts: vec!["ci".to_owned()],
+            required_approvals: 0,
+        };
+        let pass = async |number: u64| {
+            let head = world.pull_request(number).head.sha;
+            let passed = world
+                .forge
+                .set_status(REPOSITORY, &head, "ci", "success", MONA)
+                .await;
+            passed.unwrap();
+        };
+        let older = change(world, "checkout", 2).await;
+        let [first, ..] = {
+            world
+                .forge
+                .protect_branch(REPOSITORY, "main", Some(protection))
+                .unwrap();
+            world.promotions_of::<1>(older).await
+        };
+        let newer = world
+            .open_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+            .await;
+        pass(newer).await;
+        world.merge(newer).await;
+        world
+            .until_comment(newer, &format!("**Carried by #{}:**", first.number))
+            .await;
+        until_said(world, older, &format!("Superseded by #{}", first.number)).await;
+        assert!(world.is_open(first.number));
+        pass(first.number).await;
+        world.until_merged(first.number).await;
+        let [production] = world.promotions_of(newer).await;
+        pass(production.number).await;
+        world.merge(production.number).await;
+        until_said(world, newer, "Promoted to").await;
+        world.quiet().await;
+        assert_eq!(world.promotions().len(), 2, "the older change has no second wave");
         world
             .assert_same_tree("main", "workspace/checkout", "clusters/production/checkout")
             .await;

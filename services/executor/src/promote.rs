@@ -18,7 +18,7 @@ use lockflight_promotion::text::{self, Links};
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PrNumber};
 
 use crate::attempt::Attempt;
-use crate::supersede::needless;
+use crate::supersede::{Rival, may_be_taken_over, needless};
 use crate::{Executor, failed, outcome};
 
 /// The label of every promotion pull request, Telefonistka's.
@@ -53,6 +53,13 @@ pub(crate) enum Found {
 pub(crate) enum Branch {
     /// It points to our commit.
     Ready(CommitOid),
+    /// It is that of an older change's pull request, and points to our commit by now.
+    TakenOver {
+        /// The pull request as it was.
+        rival: Box<Rival>,
+        /// Our commit.
+        commit: CommitOid,
+    },
     /// It was there, with another commit than ours.
     Taken { actual: CommitOid },
     /// There is nothing to promote (any more).
@@ -93,7 +100,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let (change, step) = (&promote.change, &promote.step);
         let mut known = client.find_pull_requests(&step.branch).await?;
         known.retain(|known| is_of(known, change, step));
+        if known.is_empty() {
+            known.extend(self.taken_for(client, change, step).await?);
+        }
         let over = |outcome| Ok(Look::Found(Found::Over(outcome)));
+        let superseded = known
+            .first()
+            .and_then(|known| Some((known.number, self.superseded(known, change, step)?)));
+        if let Some((number, by)) = superseded {
+            return over(needless(promote, Some(number), by));
+        }
         if let Some(merged) = known.iter().find(|known| known.merged) {
             let (step, number) = (step.id.clone(), merged.number);
             return over(Outcome::Merged { step, number });
@@ -102,9 +118,6 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             return Ok(Look::Found(Found::Open(Box::new(open.clone()))));
         }
         if let Some(closed) = known.first() {
-            if let Some(by) = self.superseded(closed, change, step) {
-                return over(needless(promote, Some(closed.number), by));
-            }
             let (step, number) = (step.id.clone(), closed.number);
             tracing::info!(
                 pr.number = %number, "pull request {number} was closed by a person; it is not opened again",
@@ -117,10 +130,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     pub(crate) async fn promote(
         &self,
         envelope: &Envelope,
-        promote: &PromoteV1,
+        mut promote: &PromoteV1,
         promotion: Promotion<F::Repository>,
     ) -> Result<Done, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
+        let asked = &promote.step;
         let Promotion {
             client,
             mut attempt,
@@ -128,6 +141,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         } = promotion;
         attempt.end("turn");
         let opens = matches!(found, Found::Branch(Branch::Ready(_) | Branch::Taken { .. }));
+        let on_branch;
         let is_stale = opens && attempt.age() > FRESH;
         if is_stale || matches!(found, Found::Twin) {
             // The others of the batch were done in the meantime, and perhaps this one by somebody else.
@@ -142,14 +156,38 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let mut ours = None;
         let (pull_request, adopted) = match found {
             Found::Over(over) => return Ok(done(envelope, over)),
-            Found::Open(pull_request) => (*pull_request, true),
+            Found::Open(pull_request) => {
+                if pull_request.head_branch != promote.step.branch.as_str() {
+                    let branch = BranchName::parse(pull_request.head_branch.as_str())
+                        .map_err(|error| Failure::of(ErrorClass::Bug, &error))?;
+                    on_branch = promote.on_branch(branch);
+                    promote = &on_branch;
+                }
+                (*pull_request, true)
+            }
             Found::Twin => {
                 let reason = "an equal message of the same batch did not get its pull request";
                 return Err(Failure::new(ErrorClass::Retry, reason));
             }
+            Found::Branch(Branch::TakenOver { rival, commit }) => {
+                on_branch = promote.on_branch(rival.branch.clone());
+                promote = &on_branch;
+                let taken = self.take_over(promote, &client, &rival, &commit).await?;
+                attempt.end("open");
+                follow.push(outcome(
+                    envelope,
+                    Outcome::BranchPushed {
+                        step: promote.step.id.clone(),
+                        branch: promote.step.branch.clone(),
+                        commit: commit.clone(),
+                    },
+                ));
+                ours = Some(commit);
+                (taken, false)
+            }
             Found::Branch(branch) => {
                 let no_change = || {
-                    let step = step.id.clone();
+                    let step = asked.id.clone();
                     Ok(done(envelope, Outcome::NoChange { step }))
                 };
                 if let Branch::Ready(commit) = &branch {
@@ -158,14 +196,14 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 let commit = match self.proven(&client, promote, branch).await? {
                     Branch::Ready(commit) => commit,
                     Branch::Carried => return no_change(),
-                    Branch::Taken { .. } => {
+                    Branch::Taken { .. } | Branch::TakenOver { .. } => {
                         return Err(Failure::new(ErrorClass::Bug, "a branch was not judged"));
                     }
                     Branch::Stopped { reason, remedy } => {
                         return Ok(stopped(envelope, promote, reason, remedy));
                     }
                 };
-                let (id, branch) = (step.id.clone(), step.branch.clone());
+                let (id, branch) = (asked.id.clone(), asked.branch.clone());
                 follow.push(outcome(
                     envelope,
                     Outcome::BranchPushed {
@@ -180,6 +218,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 opened
             }
         };
+        let (change, step) = (&promote.change, &promote.step);
+        if step.branch != asked.branch {
+            forgiving(self.tell_carried(promote, pull_request.number).await)?;
+        }
         failpoint::reached("executor.labelling");
         forgiving(decorate(&client, promote, &pull_request).await)?;
         failpoint::reached("executor.labelled");
@@ -203,6 +245,14 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             && ours.as_ref() != Some(&pull_request.head)
             && !self.is_ours(&client, promote, &pull_request).await?
         {
+            if may_be_taken_over(step) && self.has_just_moved(&pull_request) {
+                // The forge tells of a push a moment after it has taken it.
+                let reason = format!(
+                    "the head of pull request {} is not our commit yet",
+                    pull_request.number
+                );
+                return Err(Failure::new(ErrorClass::RetryAfter(FRESH), reason));
+            }
             // Approvals are no more than a favour; that a merge was promised and does not come is told.
             let told = left_to_people(envelope, promote, pull_request.number);
             follow.extend(step.auto_merge.then_some(told));

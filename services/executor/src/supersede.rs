@@ -31,8 +31,9 @@ use crate::batch::is_on;
 #[derive(Clone, Debug)]
 pub(crate) struct Rival {
     pub(crate) pull_request: PullRequest,
+    pub(crate) branch: BranchName,
+    pub(crate) standing: Standing,
     marker: Marker,
-    standing: Standing,
 }
 
 impl Rival {
@@ -59,6 +60,21 @@ pub(crate) struct Order {
     newer: Vec<Rival>,
     /// Those of older changes of which the step brings all.
     older: Vec<Rival>,
+}
+
+impl Order {
+    /// The pull request of a newer change that brings all that the step would, so that the step needs none.
+    pub(crate) fn overtaken_by(&self) -> Option<PrNumber> {
+        newest(&self.newer)
+    }
+
+    /// Those that the step may take over, where that is the policy: their branch is moved, if it is where it was left.
+    pub(crate) fn to_take_over(self, step: &Step) -> Vec<Rival> {
+        match &step.track {
+            Some(track) if track.in_place => self.older,
+            Some(_) | None => Vec::new(),
+        }
+    }
 }
 
 impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
@@ -88,22 +104,123 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         change: &Change,
         step: &Step,
     ) -> Option<PrNumber> {
-        if pull_request.merged || pull_request.state == PullRequestState::Open {
-            return None;
-        }
         let (_, standing) = self.standing(pull_request, step.repo(change).id)?;
-        standing.superseded_by
+        if standing.aim.change != change.merged_as {
+            // It was taken over.
+            return Some(pull_request.number);
+        }
+        let is_closed = pull_request.state == PullRequestState::Closed && !pull_request.merged;
+        standing.superseded_by.filter(|_| is_closed)
     }
 
-    /// The open pull request of a newer change that brings all that a step would, so that the step needs none.
-    pub(crate) async fn overtaken(
+    /// The pull request of an older change that was taken over for a step; none if none was.
+    pub(crate) async fn taken_for(
         &self,
         client: &F::Repository,
         change: &Change,
         step: &Step,
-    ) -> Result<Option<PrNumber>, Failure> {
-        let order = self.order(client, change, step, None).await?;
-        Ok(newest(&order.newer))
+    ) -> Result<Option<PullRequest>, Failure> {
+        if !may_be_taken_over(step) {
+            return Ok(None);
+        }
+        let open = client.open_pull_requests(step.base(change)).await?;
+        if let Some(found) = self.taken_among(&open, change, step) {
+            return Ok(Some(found.clone()));
+        }
+        let ours = self.our_words(change).await?;
+        Ok(match self.carried(&ours, change, step) {
+            Some(number) => Some(client.pull_request(number).await?),
+            None => None,
+        })
+    }
+
+    /// The one among open pull requests that was taken over for a step.
+    pub(crate) fn taken_among<'o>(
+        &self,
+        open: &'o [PullRequest],
+        change: &Change,
+        step: &Step,
+    ) -> Option<&'o PullRequest> {
+        let track = step.track.as_ref()?;
+        open.iter().find(|open| {
+            self.standing(open, step.repo(change).id)
+                .is_some_and(|(_, standing)| {
+                    standing.aim.track == track.id && standing.aim.change == change.merged_as
+                })
+        })
+    }
+
+    /// What we have said on the pull request of a change.
+    pub(crate) async fn our_words(&self, change: &Change) -> Result<Vec<String>, Failure> {
+        let us = self.forge.identity().await?.login;
+        let source = self.forge.repository(&change.repo).await?;
+        let mut ours = source.comments(change.number).await?;
+        ours.retain(|comment| comment.author == us);
+        Ok(ours.into_iter().map(|comment| comment.body).collect())
+    }
+
+    /// The pull request that was taken over for a step, as we said on the change. That holds also once it is merged or closed.
+    pub(crate) fn carried(&self, ours: &[String], change: &Change, step: &Step) -> Option<PrNumber> {
+        let track = step.track.as_ref()?;
+        let bodies = ours.iter().map(String::as_str);
+        let keys = self.config.marker_keys();
+        comment::carried_by(&keys, change.repo.id, change.number, &track.id, bodies)
+    }
+
+    /// Has the pull request of an older change, whose branch has the commit of the step by now, say that it is the step's.
+    pub(crate) async fn take_over(
+        &self,
+        promote: &PromoteV1,
+        client: &F::Repository,
+        rival: &Rival,
+        commit: &CommitOid,
+    ) -> Result<PullRequest, Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let number = rival.pull_request.number;
+        let now = client.pull_request(number).await?;
+        if now.state == PullRequestState::Closed {
+            // Only what is merged from now on is surely ours: the next attempt sees what became of this one.
+            let reason = format!("pull request {number} was closed while it was being brought up");
+            return Err(Failure::new(ErrorClass::Retry, reason));
+        }
+        let mut marker = Marker::of(change, Some(promote.plan.clone()), step);
+        let mut replaced = rival.replaced();
+        if let Some(mut standing) = Self::stand(change, step, commit) {
+            standing.replace(replaced);
+            replaced = standing.replaced.clone();
+            marker.standing = Some(standing);
+        }
+        let line = marker::write(&self.config.marker_key, client.id(), &step.branch, &marker);
+        let links = Links::new(self.forge.web_url());
+        let mut body = text::pull_request::body_replacing(change, step, &line, &links, &replaced);
+        body.push_str(text::pull_request::below(&now.body));
+        let edit = PullRequestEdit {
+            title: Some(step.title.clone()),
+            body: Some(body),
+            ..PullRequestEdit::default()
+        };
+        failpoint::reached("executor.taking_over");
+        let taken = client.update_pull_request(number, &edit).await?;
+        failpoint::reached("executor.taken_over");
+        tracing::info!(pr.number = %number, "took over pull request {number} of an older change: {}", step.title);
+        Ok(taken)
+    }
+
+    /// Tells a change which pull request of an older one carries a step of it. That is how the pull request is found once it is not open.
+    pub(crate) async fn tell_carried(&self, promote: &PromoteV1, number: PrNumber) -> Result<(), Failure> {
+        let (change, step) = (&promote.change, &promote.step);
+        let Some(track) = &step.track else {
+            return Ok(());
+        };
+        let source = self.forge.repository(&change.repo).await?;
+        let kind = CommentKind::Carried(&track.id, number);
+        self.tell(
+            &source,
+            change.number,
+            kind,
+            &text::superseded::carried(step, number),
+        )
+        .await
     }
 
     /// The others on the track of a step, in their order. `own` is the pull request of the step itself.
@@ -114,23 +231,49 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         step: &Step,
         own: Option<PrNumber>,
     ) -> Result<Order, Failure> {
+        if step.track.is_none() {
+            return Ok(Order::default());
+        }
+        let mut open = client.open_pull_requests(step.base(change)).await?;
+        open.retain(|open| Some(open.number) != own);
+        self.order_among(open, change, step).await
+    }
+
+    /// The others on the track of a step that has no pull request.
+    pub(crate) async fn others(
+        &self,
+        client: &F::Repository,
+        change: &Change,
+        step: &Step,
+    ) -> Result<Order, Failure> {
+        self.order(client, change, step, None).await
+    }
+
+    /// The same among open pull requests, of which none is the step's own.
+    pub(crate) async fn order_among(
+        &self,
+        mut rivals: Vec<PullRequest>,
+        change: &Change,
+        step: &Step,
+    ) -> Result<Order, Failure> {
         let mut order = Order::default();
         let Some(aim) = Aim::of(change, step) else {
             return Ok(order);
         };
         let repo = step.repo(change).id;
-        let mut rivals = client.open_pull_requests(step.base(change)).await?;
-        rivals.retain(|rival| Some(rival.number) != own && rival.base_branch == *step.base(change));
+        rivals.retain(|rival| rival.base_branch == *step.base(change));
         let rivals: Vec<Rival> = rivals
             .into_iter()
             .filter_map(|pull_request| {
                 let (marker, standing) = self.standing(&pull_request, repo)?;
                 // What people opened again stays, and takes no other's place.
                 let counts = standing.superseded_by.is_none() && standing.aim.track == aim.track;
+                let branch = BranchName::parse(pull_request.head_branch.as_str()).ok()?;
                 counts.then_some(Rival {
                     pull_request,
-                    marker,
+                    branch,
                     standing,
+                    marker,
                 })
             })
             .filter(|rival| rival.standing.aim.covers(&aim) || aim.covers(&rival.standing.aim))
@@ -191,8 +334,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         {
             let own = Rival {
                 pull_request: pull_request.clone(),
-                marker: marker.clone(),
+                branch: step.branch.clone(),
                 standing: standing.clone(),
+                marker: marker.clone(),
             };
             let mut follow = self.close(envelope, client, &own, by).await?;
             let is_open = follow.is_empty();
@@ -220,7 +364,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         for older in &order.older {
             follow.extend(self.close(envelope, client, older, number).await?);
         }
-        if !promote.attended {
+        // Nobody is told of one that was taken over, since it does not end.
+        if !promote.attended || may_be_taken_over(step) {
             // Also those that an earlier attempt closed: it may not have come to tell of them.
             follow.extend(replaced.iter().map(|one| look_again(envelope, promote, one)));
         }
@@ -281,7 +426,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let Some((mut marker, mut standing)) = self.standing(&now, client.id()) else {
             return Ok(Vec::new());
         };
-        if now.state == PullRequestState::Closed || standing.superseded_by.is_some() {
+        let is_another = standing.aim != rival.standing.aim;
+        if now.state == PullRequestState::Closed || standing.superseded_by.is_some() || is_another {
             return Ok(Vec::new());
         }
         if now.head != standing.made {
@@ -289,15 +435,26 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 pr.number = %number,
                 "pull request {number} has commits that are not ours; it is left open beside the newer {by}",
             );
-            self.tell(client, number, &text::superseded::kept(by)).await?;
+            self.tell(
+                client,
+                number,
+                CommentKind::Superseded,
+                &text::superseded::kept(by),
+            )
+            .await?;
             return Ok(Vec::new());
         }
-        self.tell(client, number, &text::superseded::closed(by)).await?;
+        self.tell(
+            client,
+            number,
+            CommentKind::Superseded,
+            &text::superseded::closed(by),
+        )
+        .await?;
         standing.superseded_by = Some(by);
         marker.standing = Some(Box::new(standing));
-        let branch = BranchName::parse(now.head_branch.as_str())
-            .map_err(|error| Failure::of(ErrorClass::Bug, &error))?;
-        let body = marker::rewrite(&self.config.marker_key, client.id(), &branch, &marker, &now.body);
+        let key = &self.config.marker_key;
+        let body = marker::rewrite(key, client.id(), &rival.branch, &marker, &now.body);
         let edit = PullRequestEdit {
             body: Some(body),
             state: Some(PullRequestState::Closed),
@@ -320,11 +477,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     }
 
     /// Has a pull request say once what became of it, or what it might.
-    async fn tell(&self, client: &F::Repository, number: PrNumber, text: &str) -> Result<(), Failure> {
+    async fn tell(
+        &self,
+        client: &F::Repository,
+        number: PrNumber,
+        kind: CommentKind<'_>,
+        text: &str,
+    ) -> Result<(), Failure> {
         let us = self.forge.identity().await?.login;
         let guard = self.lock.acquire(client.id()).await?;
         let told = async {
-            let kind = CommentKind::Superseded;
             let body = comment::wrap(&self.config.marker_key, client.id(), number, kind, text);
             let mut ours = client.comments(number).await?;
             ours.retain(|comment| comment.author == us);
@@ -352,6 +514,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         crate::release(guard).await;
         told
     }
+}
+
+/// Whether the pull request of an older change is taken over for a step, or that of the step for a newer one.
+pub(crate) fn may_be_taken_over(step: &Step) -> bool {
+    step.track.as_ref().is_some_and(|track| track.in_place)
 }
 
 /// The newest of those, by their numbers: each brings all that is asked for.

@@ -20,7 +20,7 @@ use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, PromoteV1,
 use lockflight_promotion::plan::{PlannedFlow, PlannedWave, Step};
 use lockflight_promotion::progress::Seen;
 use lockflight_promotion::text::{controls, status};
-use lockflight_promotion::{CommitOid, ErrorClass, MessageId, PlanId, gate};
+use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PlanId, gate};
 
 use crate::look::{Look, Sight};
 use crate::report::set_status;
@@ -314,7 +314,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         {
             return Ok(Attempt::Waits(wait));
         }
-        let promote = drive.promotion(step);
+        let mut promote = drive.promotion(step);
+        if let Ok(branch) = BranchName::parse(pull_request.head_branch.as_str()) {
+            // Mostly the step's own; another where a pull request was taken over.
+            promote.step.branch = branch;
+        }
         if !self.is_ours(client, &promote, pull_request).await? {
             let what = format!(
                 "the merge of #{} ({}), which has commits that Lockflight did not make",

@@ -170,6 +170,14 @@ pub struct PromoteV1 {
 }
 
 impl PromoteV1 {
+    /// The same on another branch: that of a pull request that was taken over for it.
+    #[must_use]
+    pub fn on_branch(&self, branch: BranchName) -> Self {
+        let mut other = self.clone();
+        other.step.branch = branch;
+        other
+    }
+
     /// The message that has a step carried out, in the repository that it leads to. It follows from `cause`.
     #[must_use]
     pub fn message(cause: &Envelope, promote: Self) -> Envelope {
