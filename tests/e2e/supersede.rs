@@ -249,9 +249,7 @@ flows:
 
 /// Waits until a change says that its step goes with this pull request.
 async fn until_carried(world: &World, change: u64, by: u64) {
-    world
-        .until_comment(change, &format!("**Carried by #{by}:**"))
-        .await;
+    world.until_comment(change, &format!("- #{by} to staging")).await;
     until_said(world, change, &format!("Opened #{by} staging")).await;
 }
 
@@ -446,7 +444,7 @@ flows:
         pass(newer).await;
         world.merge(newer).await;
         world
-            .until_comment(newer, &format!("**Carried by #{}:**", first.number))
+            .until_comment(newer, &format!("- #{} to staging", first.number))
             .await;
         until_said(world, older, &format!("Superseded by #{}", first.number)).await;
         assert!(world.is_open(first.number));
@@ -461,6 +459,73 @@ flows:
         world
             .assert_same_tree("main", "workspace/checkout", "clusters/production/checkout")
             .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_is_the_same_where_an_environment_is_a_branch_and_for_each_of_several_targets() {
+    native(
+        "
+version: 1
+environments:
+  staging: { branch: env/staging }
+  production:
+    domains:
+      us: { path: clusters/us }
+      eu: { path: clusters/eu }
+flows:
+  - from: { path: workspace }
+    waves:
+      - { to: [staging] }
+  - from: { path: apps }
+    waves:
+      - { to: [production], pull_requests: per-domain }
+",
+    )
+    .run(async |world| {
+        let checkout = world.checkout("main").await;
+        checkout.push("env/staging").await;
+        let older = world
+            .merge_change(&[put("workspace/checkout/values.yaml", "v: 1\n")])
+            .await;
+        let [staging] = world.promotions_of(older).await;
+        let newer = world
+            .merge_change(&[put("workspace/checkout/values.yaml", "v: 2\n")])
+            .await;
+        until_carried(world, newer, staging.number).await;
+        let head = world.pull_request(staging.number).head.sha;
+        assert_eq!(
+            world.file(&head, "checkout/values.yaml").await.as_deref(),
+            Some("v: 2\n")
+        );
+        world.merge(staging.number).await;
+        let at = world.file("env/staging", "checkout/values.yaml").await;
+        assert_eq!(at.as_deref(), Some("v: 2\n"));
+        until_said(world, older, &format!("Superseded by #{}", staging.number)).await;
+
+        let older = world
+            .merge_change(&[put("apps/shop/values.yaml", "v: 1\n")])
+            .await;
+        let [us, eu] = world.promotions_of(older).await;
+        let newer = world
+            .merge_change(&[put("apps/shop/values.yaml", "v: 2\n")])
+            .await;
+        for promotion in [&us, &eu] {
+            let said = format!("- #{} to", promotion.number);
+            world.until_comment(newer, &said).await;
+        }
+        until_said(world, older, "Superseded by").await;
+        world.redeliver_merge(newer).await;
+        world.quiet().await;
+        assert_eq!(world.comments(newer).len(), 1);
+        for promotion in [us, eu] {
+            let head = world.pull_request(promotion.number).head.sha;
+            for (path, _) in world.files_of(promotion.number).await {
+                assert_eq!(world.file(&head, &path).await.as_deref(), Some("v: 2\n"));
+            }
+        }
+        assert_eq!(world.promotions().len(), 3);
     })
     .await;
 }

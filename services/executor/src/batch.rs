@@ -160,7 +160,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                     let order = self.others(&client, &promote.change, &promote.step).await?;
                     match order.overtaken_by() {
                         Some(by) => Seek::Found(Found::Over(needless(promote, None, by))),
-                        None => Seek::Branch(order.to_take_over(&promote.step)),
+                        None => Seek::Branch(order.into_older(&promote.step)),
                     }
                 }
                 Some(Restraint::Held { why, wait }) if !promote.attended => {

@@ -18,6 +18,7 @@ use lockflight_git::port::{MirrorPort as _, MirrorsPort};
 use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Body, DeliveryV1, Envelope, Outcome, PromoteV1};
 use lockflight_promotion::plan::{BRANCHES, Step};
+use lockflight_promotion::text::carried::{self, Carried};
 use lockflight_promotion::text::comment::{self, CommentKind};
 use lockflight_promotion::text::marker::{self, Marker, MarkerRead};
 use lockflight_promotion::text::{self, Links};
@@ -69,7 +70,7 @@ impl Order {
     }
 
     /// Those that the step may take over, where that is the policy: their branch is moved, if it is where it was left.
-    pub(crate) fn to_take_over(self, step: &Step) -> Vec<Rival> {
+    pub(crate) fn into_older(self, step: &Step) -> Vec<Rival> {
         match &step.track {
             Some(track) if track.in_place => self.older,
             Some(_) | None => Vec::new(),
@@ -164,7 +165,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let track = step.track.as_ref()?;
         let bodies = ours.iter().map(String::as_str);
         let keys = self.config.marker_keys();
-        comment::carried_by(&keys, change.repo.id, change.number, &track.id, bodies)
+        let all = carried::read(&keys, change.repo.id, change.number, bodies);
+        all.get(&track.id).map(|carried| carried.number)
     }
 
     /// Has the pull request of an older change, whose branch has the commit of the step by now, say that it is the step's.
@@ -213,13 +215,14 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             return Ok(());
         };
         let source = self.forge.repository(&change.repo).await?;
-        let kind = CommentKind::Carried(&track.id, number);
-        self.tell(
-            &source,
-            change.number,
-            kind,
-            &text::superseded::carried(step, number),
-        )
+        let (repo, keys) = (change.repo.id, self.config.marker_keys());
+        self.write_under_lock(&source, change.number, |ours| {
+            let place = ours.iter().position(|body| carried::is_carried(body));
+            let mut all = carried::read(&keys, repo, change.number, ours.iter().copied());
+            all.insert(track.id.clone(), Carried::of(step, number));
+            let body = carried::write(&self.config.marker_key, repo, change.number, &all);
+            (place, body)
+        })
         .await
     }
 
@@ -435,22 +438,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 pr.number = %number,
                 "pull request {number} has commits that are not ours; it is left open beside the newer {by}",
             );
-            self.tell(
-                client,
-                number,
-                CommentKind::Superseded,
-                &text::superseded::kept(by),
-            )
-            .await?;
+            self.tell(client, number, &text::superseded::kept(by)).await?;
             return Ok(Vec::new());
         }
-        self.tell(
-            client,
-            number,
-            CommentKind::Superseded,
-            &text::superseded::closed(by),
-        )
-        .await?;
+        self.tell(client, number, &text::superseded::closed(by)).await?;
         standing.superseded_by = Some(by);
         marker.standing = Some(Box::new(standing));
         let key = &self.config.marker_key;
@@ -477,22 +468,31 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     }
 
     /// Has a pull request say once what became of it, or what it might.
-    async fn tell(
+    async fn tell(&self, client: &F::Repository, number: PrNumber, text: &str) -> Result<(), Failure> {
+        let (repo, kind, keys) = (client.id(), CommentKind::Superseded, self.config.marker_keys());
+        self.write_under_lock(client, number, |ours| {
+            let place = comment::find(&keys, repo, number, kind, ours.iter().copied());
+            let body = comment::wrap(&self.config.marker_key, repo, number, kind, text);
+            (place, body)
+        })
+        .await
+    }
+
+    /// Writes a comment, unless it stands there: which of ours it is, if it is there already, and what it says is told by `wanted`.
+    async fn write_under_lock(
         &self,
         client: &F::Repository,
         number: PrNumber,
-        kind: CommentKind<'_>,
-        text: &str,
+        wanted: impl Fn(&[&str]) -> (Option<usize>, String) + Send,
     ) -> Result<(), Failure> {
         let us = self.forge.identity().await?.login;
         let guard = self.lock.acquire(client.id()).await?;
-        let told = async {
-            let body = comment::wrap(&self.config.marker_key, client.id(), number, kind, text);
+        let written = async {
             let mut ours = client.comments(number).await?;
             ours.retain(|comment| comment.author == us);
-            let bodies = ours.iter().map(|comment| comment.body.as_str());
-            let found = comment::find(&self.config.marker_keys(), client.id(), number, kind, bodies);
-            let found = found.and_then(|place| ours.get(place));
+            let bodies: Vec<&str> = ours.iter().map(|comment| comment.body.as_str()).collect();
+            let (place, body) = wanted(&bodies);
+            let found = place.and_then(|place| ours.get(place));
             if found.is_some_and(|comment| comment.body == body) {
                 return Ok(());
             }
@@ -502,7 +502,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 .map_err(|error| Failure::of(ErrorClass::Retry, &error))?;
             match found {
                 Some(comment) => {
-                    client.update_comment(comment.id, &body).await?;
+                    if client.update_comment(comment.id, &body).await?.is_none() {
+                        let reason = "our comment was deleted while it was being updated";
+                        return Err(Failure::new(ErrorClass::Retry, reason));
+                    }
                 }
                 None => {
                     client.create_comment(number, &body).await?;
@@ -512,7 +515,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         }
         .await;
         crate::release(guard).await;
-        told
+        written
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::markdown;
 use super::seal::{MarkerKey, is_sealed};
-use crate::{PrNumber, RepoId, StepId, TrackId};
+use crate::{PrNumber, RepoId, StepId};
 
 const DOMAIN: &str = "lockflight:comment:v1";
 const OPEN: &str = "<!-- lockflight:comment:";
@@ -25,8 +25,6 @@ pub enum CommentKind<'a> {
     Plan,
     /// [`super::superseded::closed`]: the word on a promotion pull request that a newer one brings all that it would.
     Superseded,
-    /// [`super::superseded::carried`]: which pull request of an older change was taken over for a step on this track.
-    Carried(&'a TrackId, PrNumber),
     /// The answer to the command in the comment with this id.
     Reply(u64),
 }
@@ -40,32 +38,9 @@ impl fmt::Display for CommentKind<'_> {
             Self::Step(step) => write!(f, "step-{step}"),
             Self::Plan => f.write_str("plan"),
             Self::Superseded => f.write_str("superseded"),
-            Self::Carried(track, number) => write!(f, "{}{number}", carried(track)),
             Self::Reply(comment) => write!(f, "reply-{comment}"),
         }
     }
-}
-
-fn carried(track: &TrackId) -> String {
-    format!("carried-{track}-")
-}
-
-/// The pull request that was taken over for a step on this track, as the last [`CommentKind::Carried`] among `bodies` says. See [`find`].
-#[must_use]
-pub fn carried_by<'b>(
-    keys: &[MarkerKey],
-    repo: RepoId,
-    number: PrNumber,
-    track: &TrackId,
-    bodies: impl IntoIterator<Item = &'b str>,
-) -> Option<PrNumber> {
-    let open = format!("{OPEN}{}", carried(track));
-    let told = bodies.into_iter().filter_map(|body| {
-        let (by, _) = body.strip_prefix(open.as_str())?.split_once(' ')?;
-        let by = PrNumber::new(by.parse().ok()?);
-        is_ours(keys, repo, number, CommentKind::Carried(track, by), body).then_some(by)
-    });
-    told.last()
 }
 
 /// The hidden line that a comment of this kind on this pull request begins with, without a line end.
@@ -188,28 +163,6 @@ mod tests {
                 "{body}"
             );
         }
-    }
-
-    #[test]
-    fn the_pull_request_that_was_taken_over_is_read_from_what_we_said() {
-        let [track, other] = ["1", "2"].map(|digit| TrackId::parse(digit.repeat(64)).unwrap());
-        let said = |number, track| {
-            let kind = CommentKind::Carried(track, PrNumber::new(number));
-            wrap(&key("a"), REPO, NUMBER, kind, "It is carried.")
-        };
-        let bodies = [
-            said(5, &track),
-            said(6, &track),
-            said(9, &other),
-            said(6, &track).replace("-6 ", "-8 "),
-        ];
-        let read = |track| {
-            let bodies = bodies.iter().map(String::as_str);
-            carried_by(&[key("a")], REPO, NUMBER, track, bodies).map(PrNumber::get)
-        };
-        assert_eq!(read(&track), Some(6));
-        assert_eq!(read(&other), Some(9));
-        assert_eq!(carried_by(&[key("a")], REPO, NUMBER, &track, []), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! All of it is deterministic: the same arguments give the same text.
 
+pub mod carried;
 pub mod comment;
 pub mod commit;
 pub mod controls;

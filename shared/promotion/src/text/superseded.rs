@@ -1,8 +1,6 @@
 //! The word on a promotion pull request that a newer one brings all that it would.
 
-use super::words;
 use crate::PrNumber;
-use crate::plan::Step;
 
 /// It is closed, since `by` brings all of it.
 #[must_use]
@@ -19,16 +17,5 @@ pub fn kept(by: PrNumber) -> String {
     format!(
         "**#{by} is newer:** it brings all that Lockflight put here, from a newer state of the source. This pull request has commits that \
          Lockflight did not make, so it is left open. Merge it before #{by} if they are to stay, or close it.\n"
-    )
-}
-
-/// What a change is told whose step goes with `number`, the pull request of an older change, now.
-#[must_use]
-pub fn carried(step: &Step, number: PrNumber) -> String {
-    let repo = step.repo.as_ref().map(|repo| repo.name.to_string());
-    format!(
-        "**Carried by {}#{number}:** the open pull request of an older change to {} was brought up to this one.\n",
-        repo.unwrap_or_default(),
-        words::destination(step),
     )
 }
