@@ -157,7 +157,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             Look::Nothing => match self.restraint(&promote.change, &promote.step, decided).await? {
                 None if twin => Seek::Found(Found::Twin),
                 None => {
-                    let order = self.others(&client, &promote.change, &promote.step).await?;
+                    let order = Box::pin(self.others(&client, &promote.change, &promote.step)).await?;
                     match order.overtaken_by() {
                         Some(by) => Seek::Found(Found::Over(needless(promote, None, by))),
                         None => Seek::Branch(order.into_older(&promote.step)),

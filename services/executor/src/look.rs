@@ -96,7 +96,7 @@ impl<'e, L: RepoLock, F: ForgePort, G: MirrorsPort> Look<'e, L, F, G> {
                 let older = repository.client.find_pull_requests(&step.branch).await?;
                 match older.into_iter().find(|older| is_of(older, change, step)) {
                     Some(older) => Some(older),
-                    None => self.taken_for(step).await?,
+                    None => Box::pin(self.taken_for(step)).await?,
                 }
             }
         };
@@ -114,7 +114,7 @@ impl<'e, L: RepoLock, F: ForgePort, G: MirrorsPort> Look<'e, L, F, G> {
             None => match self.without_pull_request(step).await? {
                 Seen::Unopened if step.track.is_some() => {
                     let open = self.open(step).await?.to_vec();
-                    let order = self.executor.order_among(open, change, step).await?;
+                    let order = Box::pin(self.executor.order_among(open, change, step)).await?;
                     match order.overtaken_by() {
                         Some(by) => Seen::Superseded { by },
                         None => Seen::Unopened,

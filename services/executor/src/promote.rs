@@ -101,7 +101,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let mut known = client.find_pull_requests(&step.branch).await?;
         known.retain(|known| is_of(known, change, step));
         if known.is_empty() {
-            known.extend(self.taken_for(client, change, step).await?);
+            known.extend(Box::pin(self.taken_for(client, change, step)).await?);
         }
         let over = |outcome| Ok(Look::Found(Found::Over(outcome)));
         let superseded = known
@@ -172,7 +172,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             Found::Branch(Branch::TakenOver { rival, commit }) => {
                 on_branch = promote.on_branch(rival.branch.clone());
                 promote = &on_branch;
-                let taken = self.take_over(promote, &client, &rival, &commit).await?;
+                let taken = Box::pin(self.take_over(promote, &client, &rival, &commit)).await?;
                 attempt.end("open");
                 follow.push(outcome(
                     envelope,
@@ -220,7 +220,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         };
         let (change, step) = (&promote.change, &promote.step);
         if step.branch != asked.branch {
-            forgiving(self.tell_carried(promote, pull_request.number).await)?;
+            forgiving(Box::pin(self.tell_carried(promote, pull_request.number)).await)?;
         }
         failpoint::reached("executor.labelling");
         forgiving(decorate(&client, promote, &pull_request).await)?;
@@ -236,7 +236,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             phases: attempt.into_phases(),
         };
         follow.push(outcome(envelope, opened));
-        let (settled, is_open) = self.settle(envelope, promote, &client, &pull_request).await?;
+        // Boxed, like the other ways that few steps take: the way that most take stays small.
+        let (settled, is_open) = Box::pin(self.settle(envelope, promote, &client, &pull_request)).await?;
         follow.extend(settled);
         if !is_open {
             return Ok(Done::Ack(follow));
