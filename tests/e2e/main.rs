@@ -29,6 +29,7 @@ mod refusals;
 mod sandbox;
 mod secrets;
 mod sources;
+mod supersede;
 mod telemetry;
 mod waves;
 

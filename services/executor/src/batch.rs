@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use lockflight_fleet::worker::Failure;
-use lockflight_fleet::{LockGuard as _, RepoLock, failpoint};
+use lockflight_fleet::{LockGuard, RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_git::port::{MirrorPort, MirrorsPort};
 use lockflight_git::{Ahead, Committed, FetchError, PushOutcome, ReadError, RefUpdate};
@@ -24,6 +24,7 @@ use crate::attempt::Attempt;
 use crate::places::Places;
 use crate::promote::{Branch, Found, Look, Promotion};
 use crate::restraint::{Decided, Restraint};
+use crate::supersede::{Rival, needless};
 
 /// What is known of a message before its turn comes.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ struct Lane<'a, R> {
     /// The way to the repository of its pull request.
     client: R,
     attempt: Attempt,
+    /// The pull requests of older changes that may be taken over.
+    older: Vec<Rival>,
 }
 
 /// Where the branches of the repository are.
@@ -59,6 +62,14 @@ type Sources<M> = BTreeMap<(RepoId, BranchName), Result<(M, Option<CommitOid>), 
 struct Written {
     branches: Vec<Result<Branch, Failure>>,
     heads: Heads,
+}
+
+/// What a look at the forge comes to.
+enum Seek {
+    /// All that there is to know of the step.
+    Found(Found),
+    /// It needs a branch, its own or that of one of these.
+    Branch(Vec<Rival>),
 }
 
 /// What a step needs of git.
@@ -84,13 +95,14 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                         .iter()
                         .any(|lane| lane.promote.step.branch == promote.step.branch);
                     match self.look(promote, twin, &mut decided).await {
-                        Ok((client, attempt, Some(found))) => Ok(promotion(client, attempt, found)),
-                        Ok((client, attempt, None)) => {
+                        Ok((client, attempt, Seek::Found(found))) => Ok(promotion(client, attempt, found)),
+                        Ok((client, attempt, Seek::Branch(older))) => {
                             lanes.push(Lane {
                                 place,
                                 promote,
                                 client,
                                 attempt,
+                                older,
                             });
                             // Stands here until the git work is done.
                             Err(Failure::new(ErrorClass::Bug, "a step was left out of its batch"))
@@ -137,20 +149,27 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         promote: &PromoteV1,
         twin: bool,
         decided: &mut Decided,
-    ) -> Result<(F::Repository, Attempt, Option<Found>), Failure> {
+    ) -> Result<(F::Repository, Attempt, Seek), Failure> {
         let mut attempt = Attempt::start(&self.clock);
         let client = self.forge.repository(promote.step.repo(&promote.change)).await?;
         let found = match self.look_for_pull_request(&client, promote).await? {
-            Look::Found(found) => Some(found),
+            Look::Found(found) => Seek::Found(found),
             Look::Nothing => match self.restraint(&promote.change, &promote.step, decided).await? {
-                None => twin.then_some(Found::Twin),
+                None if twin => Seek::Found(Found::Twin),
+                None => {
+                    let order = Box::pin(self.others(&client, &promote.change, &promote.step)).await?;
+                    match order.overtaken_by() {
+                        Some(by) => Seek::Found(Found::Over(needless(promote, None, by))),
+                        None => Seek::Branch(order.into_older(&promote.step)),
+                    }
+                }
                 Some(Restraint::Held { why, wait }) if !promote.attended => {
                     return Err(Restraint::failure(why, wait));
                 }
                 // Whoever attends the change sends the step again when its time has come.
                 Some(Restraint::Held { .. } | Restraint::Skipped) => {
                     let step = promote.step.id.clone();
-                    Some(Found::Over(Outcome::NoChange { step }))
+                    Seek::Found(Found::Over(Outcome::NoChange { step }))
                 }
             },
         };
@@ -198,7 +217,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         }
         let mut branches = Vec::with_capacity(lanes.len());
         let mut commits = Vec::new();
-        let mut updates = Vec::new();
+        let mut updates: Vec<RefUpdate> = Vec::new();
         for (place, lane) in lanes.iter_mut().enumerate() {
             let made = self.make(mirror, lane.promote, &heads, &sources).await;
             lane.attempt.end("commit");
@@ -206,12 +225,25 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 Ok(Made::Known(branch)) => Ok(branch),
                 Ok(Made::Commit(committed)) => {
                     failpoint::reached("executor.committed");
+                    // One that an earlier attempt pushed to is taken over already.
+                    let taken = lane
+                        .older
+                        .iter()
+                        .find(|rival| {
+                            let is_ours = rival.is_untouched() || rival.pull_request.head == committed.oid;
+                            // Another step of the batch may have it already.
+                            is_ours && !updates.iter().any(|update| update.branch == rival.branch)
+                        })
+                        .cloned();
                     updates.push(RefUpdate {
-                        branch: lane.promote.step.branch.clone(),
-                        expected: None,
+                        branch: match &taken {
+                            Some(rival) => rival.branch.clone(),
+                            None => lane.promote.step.branch.clone(),
+                        },
+                        expected: taken.as_ref().map(|rival| rival.standing.made.clone()),
                         new: Some(committed.oid.clone()),
                     });
-                    commits.push((place, committed));
+                    commits.push((place, committed, taken));
                     // Stands here until it is pushed.
                     Err(Failure::new(
                         ErrorClass::Bug,
@@ -225,19 +257,28 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             return Written { branches, heads };
         }
         failpoint::reached("executor.pushing");
-        let outcomes: Vec<Result<PushOutcome, Failure>> = match mirror.push(guard.lease(), &updates).await {
-            Ok(outcomes) => {
-                failpoint::reached("executor.pushed");
-                outcomes.into_iter().map(Ok).collect()
+        let mut outcomes = push(mirror, guard, &updates).await;
+        // Where rules let no branch be moved, the older pull request is closed in place of that.
+        for ((update, outcome), (place, _, taken)) in updates.iter_mut().zip(&mut outcomes).zip(&mut commits)
+        {
+            if let (Ok(PushOutcome::Refused { .. }), Some(_), Some(lane)) =
+                (&outcome, &taken, lanes.get(*place))
+            {
+                *taken = None;
+                update.branch = lane.promote.step.branch.clone();
+                update.expected = None;
+                let again = push(mirror, guard, std::slice::from_ref(update)).await;
+                if let Some(again) = again.into_iter().next() {
+                    *outcome = again;
+                }
             }
-            Err(error) => {
-                let failure = Failure::from(error);
-                updates.iter().map(|_| Err(same(&failure))).collect()
-            }
-        };
-        for ((place, committed), outcome) in commits.into_iter().zip(outcomes) {
+        }
+        for ((place, committed, taken), outcome) in commits.into_iter().zip(outcomes) {
             if let (Some(branch), Some(lane)) = (branches.get_mut(place), lanes.get_mut(place)) {
-                *branch = outcome.map(|outcome| judged(&lane.promote.step.branch, outcome, committed));
+                *branch = outcome.and_then(|outcome| match taken {
+                    Some(rival) => taken_over(rival, outcome, committed),
+                    None => Ok(judged(&lane.promote.step.branch, outcome, committed)),
+                });
                 lane.attempt.end("push");
             }
         }
@@ -326,6 +367,24 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     }
 }
 
+/// Moves branches, each by itself.
+async fn push(
+    mirror: &impl MirrorPort,
+    guard: &impl LockGuard,
+    updates: &[RefUpdate],
+) -> Vec<Result<PushOutcome, Failure>> {
+    match mirror.push(guard.lease(), updates).await {
+        Ok(outcomes) => {
+            failpoint::reached("executor.pushed");
+            outcomes.into_iter().map(Ok).collect()
+        }
+        Err(error) => {
+            let failure = Failure::from(error);
+            updates.iter().map(|_| Err(same(&failure))).collect()
+        }
+    }
+}
+
 /// Fetches each branch of this repository that the lanes read or lead to.
 async fn refresh<R>(mirror: &impl MirrorPort, lanes: &[Lane<'_, R>]) -> Heads {
     let mut wanted: BTreeMap<&BranchName, Vec<&CommitOid>> = BTreeMap::new();
@@ -411,6 +470,32 @@ fn judged(branch: &BranchName, outcome: PushOutcome, committed: Committed) -> Br
             remedy: "allow Lockflight to create branches below promotions/ in the rules of this repository"
                 .to_owned(),
         },
+    }
+}
+
+/// What a push made of the branch of an older change's pull request.
+fn taken_over(rival: Rival, outcome: PushOutcome, committed: Committed) -> Result<Branch, Failure> {
+    match outcome {
+        PushOutcome::Pushed | PushOutcome::AlreadyThere => Ok(Branch::TakenOver {
+            rival: Box::new(rival),
+            commit: committed.oid,
+        }),
+        // The next attempt sees what came, and leaves it.
+        PushOutcome::Moved { .. } => Err(Failure::new(
+            ErrorClass::Retry,
+            format!(
+                "somebody pushed to {} while it was being brought up",
+                rival.pull_request.head_branch
+            ),
+        )),
+        PushOutcome::Refused { reason } => Ok(Branch::Stopped {
+            reason: format!(
+                "the branch {} was refused: {reason}",
+                rival.pull_request.head_branch
+            ),
+            remedy: "allow Lockflight to move branches below promotions/ in the rules of this repository"
+                .to_owned(),
+        }),
     }
 }
 

@@ -14,6 +14,7 @@
 //! | status | the latest of our context | the last one counts |
 //! | approval | a review of ours on that very commit | only the commit that we made is approved |
 //! | merge | `merged` of the pull request | `sha`: only the commit that we made |
+//! | closing a superseded one | its marker, written in the same call | its head, looked at right before; its branch stays |
 //!
 //! # What the lock is for
 //!
@@ -45,6 +46,7 @@ mod places;
 mod promote;
 mod report;
 mod restraint;
+mod supersede;
 mod waves;
 
 use std::sync::Arc;

@@ -17,12 +17,13 @@ use crate::Executor;
 use crate::assess::{Assessment, assess};
 use crate::places::{Places, Tips};
 use crate::promote::is_of;
+use crate::supersede::may_be_taken_over;
 
 /// What is seen of a step.
 #[derive(Clone, Debug)]
 pub(crate) struct Sight {
     pub(crate) seen: Seen,
-    /// Its pull request; none if it has none.
+    /// Its pull request; none if it has none, or a newer change carries the step on.
     pub(crate) pull_request: Option<PullRequest>,
 }
 
@@ -34,6 +35,10 @@ pub(crate) struct Look<'e, L, F: ForgePort, G: MirrorsPort> {
     head: Option<CommitOid>,
     repositories: BTreeMap<RepoId, Repository<F::Repository>>,
     places: BTreeMap<(RepoId, BranchName), Fetched<G::Mirror>>,
+    /// The open pull requests into each branch that steps lead to.
+    open: BTreeMap<(RepoId, BranchName), Vec<PullRequest>>,
+    /// What we have said on the pull request of the change.
+    ours: Option<Vec<String>>,
 }
 
 /// Where steps are from and lead to, and where those branches are; none if one is gone.
@@ -54,6 +59,8 @@ impl<'e, L: RepoLock, F: ForgePort, G: MirrorsPort> Look<'e, L, F, G> {
             head,
             repositories: BTreeMap::new(),
             places: BTreeMap::new(),
+            open: BTreeMap::new(),
+            ours: None,
         }
     }
 
@@ -87,14 +94,66 @@ impl<'e, L: RepoLock, F: ForgePort, G: MirrorsPort> Look<'e, L, F, G> {
             // One that is older than what the list holds is asked for by itself.
             None => {
                 let older = repository.client.find_pull_requests(&step.branch).await?;
-                older.into_iter().find(|older| is_of(older, change, step))
+                match older.into_iter().find(|older| is_of(older, change, step)) {
+                    Some(older) => Some(older),
+                    None => Box::pin(self.taken_for(step)).await?,
+                }
             }
         };
         let seen = match &pull_request {
-            Some(pull_request) => seen_of(pull_request),
-            None => self.without_pull_request(step).await?,
+            Some(pull_request) => match self.executor.superseded(pull_request, change, step) {
+                Some(by) => {
+                    let seen = Seen::Superseded { by };
+                    return Ok(Sight {
+                        seen,
+                        pull_request: None,
+                    });
+                }
+                None => seen_of(pull_request),
+            },
+            None => match self.without_pull_request(step).await? {
+                Seen::Unopened if step.track.is_some() => {
+                    let open = self.open(step).await?.to_vec();
+                    let order = Box::pin(self.executor.order_among(open, change, step)).await?;
+                    match order.overtaken_by() {
+                        Some(by) => Seen::Superseded { by },
+                        None => Seen::Unopened,
+                    }
+                }
+                seen => seen,
+            },
         };
         Ok(Sight { seen, pull_request })
+    }
+
+    /// The pull request of an older change that was taken over for a step.
+    async fn taken_for(&mut self, step: &Step) -> Result<Option<PullRequest>, Failure> {
+        if !may_be_taken_over(step) {
+            return Ok(None);
+        }
+        let (executor, change) = (self.executor, self.change);
+        if let Some(found) = executor.taken_among(self.open(step).await?, change, step) {
+            return Ok(Some(found.clone()));
+        }
+        let ours = match &mut self.ours {
+            Some(ours) => ours,
+            none => none.insert(executor.our_words(change).await?),
+        };
+        Ok(match executor.carried(ours, change, step) {
+            Some(number) => Some(self.client(step).await?.pull_request(number).await?),
+            None => None,
+        })
+    }
+
+    /// The open pull requests into the branch that a step leads to.
+    async fn open(&mut self, step: &Step) -> Result<&[PullRequest], Failure> {
+        let base = step.base(self.change).clone();
+        let key = (step.repo(self.change).id, base.clone());
+        if !self.open.contains_key(&key) {
+            let open = self.client(step).await?.open_pull_requests(&base).await?;
+            self.open.insert(key.clone(), open);
+        }
+        Ok(self.open.get(&key).map_or(&[], Vec::as_slice))
     }
 
     /// A step without a pull request may need none, or be unable to have one.

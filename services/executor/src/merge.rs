@@ -17,6 +17,7 @@ use lockflight_promotion::{CommitOid, PathInRepo};
 use crate::assess::{Assessment, assess};
 use crate::promote::{is_of, left_to_people};
 use crate::restraint::{Decided, Restraint};
+use crate::supersede::may_be_taken_over;
 use crate::{Executor, failed, outcome};
 
 /// The shortest that a merge is put aside.
@@ -24,6 +25,9 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The longest that a merge which waits for others is put aside.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// Seconds in which whoever takes a pull request over gets to say so.
+const JUST_NOW_S: i64 = 120;
 
 impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     pub(crate) async fn merge(&self, envelope: &Envelope, merge: &MergeV1) -> Result<Done, Failure> {
@@ -40,6 +44,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             });
         }
         let pull_request = client.pull_request(number).await?;
+        if self.superseded(&pull_request, change, step).is_some() {
+            // It is another change's by now.
+            return Ok(Done::Ack(Vec::new()));
+        }
         if pull_request.merged {
             let step = step.id.clone();
             return Ok(Done::Ack(vec![outcome(
@@ -53,6 +61,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 envelope,
                 Outcome::Declined { step, number },
             )]));
+        }
+        if may_be_taken_over(step) && pull_request.head != merge.commit && self.has_just_moved(&pull_request)
+        {
+            // A newer change may be taking it over in this very moment, and says so next.
+            return Ok(Done::Defer(SHORTEST_WAIT, Vec::new()));
         }
         if pull_request.head != merge.commit || !is_of(&pull_request, change, step) {
             return Ok(Done::Ack(vec![left_to_people(envelope, promote, number)]));
@@ -131,6 +144,13 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 Done::Defer(wait, Vec::new())
             }
         })
+    }
+}
+
+impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
+    /// Whether a pull request has changed within the last two minutes.
+    pub(crate) fn has_just_moved(&self, pull_request: &PullRequest) -> bool {
+        self.clock.time_of_day() / 1_000 - pull_request.updated_at < JUST_NOW_S
     }
 }
 

@@ -18,6 +18,7 @@ use lockflight_promotion::text::{self, Links};
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PrNumber};
 
 use crate::attempt::Attempt;
+use crate::supersede::{Rival, may_be_taken_over, needless};
 use crate::{Executor, failed, outcome};
 
 /// The label of every promotion pull request, Telefonistka's.
@@ -52,6 +53,13 @@ pub(crate) enum Found {
 pub(crate) enum Branch {
     /// It points to our commit.
     Ready(CommitOid),
+    /// It is that of an older change's pull request, and points to our commit by now.
+    TakenOver {
+        /// The pull request as it was.
+        rival: Box<Rival>,
+        /// Our commit.
+        commit: CommitOid,
+    },
     /// It was there, with another commit than ours.
     Taken { actual: CommitOid },
     /// There is nothing to promote (any more).
@@ -92,7 +100,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let (change, step) = (&promote.change, &promote.step);
         let mut known = client.find_pull_requests(&step.branch).await?;
         known.retain(|known| is_of(known, change, step));
+        if known.is_empty() {
+            known.extend(Box::pin(self.taken_for(client, change, step)).await?);
+        }
         let over = |outcome| Ok(Look::Found(Found::Over(outcome)));
+        let superseded = known
+            .first()
+            .and_then(|known| Some((known.number, self.superseded(known, change, step)?)));
+        if let Some((number, by)) = superseded {
+            return over(needless(promote, Some(number), by));
+        }
         if let Some(merged) = known.iter().find(|known| known.merged) {
             let (step, number) = (step.id.clone(), merged.number);
             return over(Outcome::Merged { step, number });
@@ -113,10 +130,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     pub(crate) async fn promote(
         &self,
         envelope: &Envelope,
-        promote: &PromoteV1,
+        mut promote: &PromoteV1,
         promotion: Promotion<F::Repository>,
     ) -> Result<Done, Failure> {
-        let (change, step) = (&promote.change, &promote.step);
+        let asked = &promote.step;
         let Promotion {
             client,
             mut attempt,
@@ -124,6 +141,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         } = promotion;
         attempt.end("turn");
         let opens = matches!(found, Found::Branch(Branch::Ready(_) | Branch::Taken { .. }));
+        let on_branch;
         let is_stale = opens && attempt.age() > FRESH;
         if is_stale || matches!(found, Found::Twin) {
             // The others of the batch were done in the meantime, and perhaps this one by somebody else.
@@ -138,14 +156,38 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let mut ours = None;
         let (pull_request, adopted) = match found {
             Found::Over(over) => return Ok(done(envelope, over)),
-            Found::Open(pull_request) => (*pull_request, true),
+            Found::Open(pull_request) => {
+                if pull_request.head_branch != promote.step.branch.as_str() {
+                    let branch = BranchName::parse(pull_request.head_branch.as_str())
+                        .map_err(|error| Failure::of(ErrorClass::Bug, &error))?;
+                    on_branch = promote.on_branch(branch);
+                    promote = &on_branch;
+                }
+                (*pull_request, true)
+            }
             Found::Twin => {
                 let reason = "an equal message of the same batch did not get its pull request";
                 return Err(Failure::new(ErrorClass::Retry, reason));
             }
+            Found::Branch(Branch::TakenOver { rival, commit }) => {
+                on_branch = promote.on_branch(rival.branch.clone());
+                promote = &on_branch;
+                let taken = Box::pin(self.take_over(promote, &client, &rival, &commit)).await?;
+                attempt.end("open");
+                follow.push(outcome(
+                    envelope,
+                    Outcome::BranchPushed {
+                        step: promote.step.id.clone(),
+                        branch: promote.step.branch.clone(),
+                        commit: commit.clone(),
+                    },
+                ));
+                ours = Some(commit);
+                (taken, false)
+            }
             Found::Branch(branch) => {
                 let no_change = || {
-                    let step = step.id.clone();
+                    let step = asked.id.clone();
                     Ok(done(envelope, Outcome::NoChange { step }))
                 };
                 if let Branch::Ready(commit) = &branch {
@@ -154,28 +196,32 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 let commit = match self.proven(&client, promote, branch).await? {
                     Branch::Ready(commit) => commit,
                     Branch::Carried => return no_change(),
-                    Branch::Taken { .. } => {
+                    Branch::Taken { .. } | Branch::TakenOver { .. } => {
                         return Err(Failure::new(ErrorClass::Bug, "a branch was not judged"));
                     }
                     Branch::Stopped { reason, remedy } => {
                         return Ok(stopped(envelope, promote, reason, remedy));
                     }
                 };
-                let (id, branch) = (step.id.clone(), step.branch.clone());
+                let (id, branch) = (asked.id.clone(), asked.branch.clone());
                 follow.push(outcome(
                     envelope,
                     Outcome::BranchPushed {
                         step: id,
                         branch,
-                        commit,
+                        commit: commit.clone(),
                     },
                 ));
-                let Some(opened) = self.open(&client, promote, &mut attempt).await? else {
+                let Some(opened) = self.open(&client, promote, &commit, &mut attempt).await? else {
                     return no_change();
                 };
                 opened
             }
         };
+        let (change, step) = (&promote.change, &promote.step);
+        if step.branch != asked.branch {
+            forgiving(Box::pin(self.tell_carried(promote, pull_request.number)).await)?;
+        }
         failpoint::reached("executor.labelling");
         forgiving(decorate(&client, promote, &pull_request).await)?;
         failpoint::reached("executor.labelled");
@@ -190,10 +236,24 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             phases: attempt.into_phases(),
         };
         follow.push(outcome(envelope, opened));
+        // Boxed, like the other ways that few steps take: the way that most take stays small.
+        let (settled, is_open) = Box::pin(self.settle(envelope, promote, &client, &pull_request)).await?;
+        follow.extend(settled);
+        if !is_open {
+            return Ok(Done::Ack(follow));
+        }
         if (promote.approve || step.auto_merge)
             && ours.as_ref() != Some(&pull_request.head)
             && !self.is_ours(&client, promote, &pull_request).await?
         {
+            if may_be_taken_over(step) && self.has_just_moved(&pull_request) {
+                // The forge tells of a push a moment after it has taken it.
+                let reason = format!(
+                    "the head of pull request {} is not our commit yet",
+                    pull_request.number
+                );
+                return Err(Failure::new(ErrorClass::RetryAfter(FRESH), reason));
+            }
             // Approvals are no more than a favour; that a merge was promised and does not come is told.
             let told = left_to_people(envelope, promote, pull_request.number);
             follow.extend(step.auto_merge.then_some(told));
@@ -239,10 +299,12 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         &self,
         client: &F::Repository,
         promote: &PromoteV1,
+        commit: &CommitOid,
         attempt: &mut Attempt,
     ) -> Result<Option<(PullRequest, bool)>, Failure> {
         let (change, step) = (&promote.change, &promote.step);
-        let marker = Marker::of(change, Some(promote.plan.clone()), step);
+        let mut marker = Marker::of(change, Some(promote.plan.clone()), step);
+        marker.standing = Self::stand(change, step, commit);
         let marker = marker::write(
             &self.config.marker_key,
             step.repo(change).id,

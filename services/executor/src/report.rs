@@ -122,16 +122,19 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         head: Option<CommitOid>,
     ) -> Result<Progress, Failure> {
         let mut look = Look::new(self, change, head);
-        let mut found = Vec::new();
+        let (mut found, mut superseded) = (Vec::new(), Vec::new());
         let (mut missing, mut stopped) = (0, false);
         for step in steps {
             let sight = look.at(step).await?;
+            if let Seen::Superseded { by } = sight.seen {
+                superseded.push((by, status::destination(step)));
+            }
             missing += usize::from(sight.seen == Seen::Unopened);
             stopped |= sight.seen == Seen::Stopped;
             found.extend(sight.pull_request.map(|pull_request| (pull_request, step)));
         }
         Ok(match (missing, stopped) {
-            (0, false) => Progress::Settled(sentence(&found)),
+            (0, false) => Progress::Settled(sentence(&found, &superseded)),
             // The step itself tells why, in a failed status that must stand.
             (0, true) => Progress::Stopped,
             (missing, _) => Progress::Missing(missing),
@@ -250,8 +253,8 @@ enum Progress {
     Missing(usize),
 }
 
-/// How the pull requests of a plan are: what is open matters most, then what people closed.
-fn sentence(found: &[(PullRequest, &Step)]) -> String {
+/// How the pull requests of a plan are: what is open matters most, then what people closed, then what newer changes carry on.
+fn sentence(found: &[(PullRequest, &Step)], superseded: &[(PrNumber, String)]) -> String {
     let those = |is: fn(&PullRequest) -> bool| -> Vec<(PrNumber, String)> {
         let those = found.iter().filter(|(pull_request, _)| is(pull_request));
         those
@@ -268,6 +271,8 @@ fn sentence(found: &[(PullRequest, &Step)]) -> String {
         status::opened(&open)
     } else if !declined.is_empty() {
         status::declined(&declined)
+    } else if !superseded.is_empty() {
+        status::superseded(superseded)
     } else if !found.is_empty() {
         status::merged(&those(|_| true))
     } else {

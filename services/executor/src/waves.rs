@@ -20,7 +20,7 @@ use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, PromoteV1,
 use lockflight_promotion::plan::{PlannedFlow, PlannedWave, Step};
 use lockflight_promotion::progress::Seen;
 use lockflight_promotion::text::{controls, status};
-use lockflight_promotion::{CommitOid, ErrorClass, MessageId, PlanId, gate};
+use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PlanId, gate};
 
 use crate::look::{Look, Sight};
 use crate::report::set_status;
@@ -64,6 +64,8 @@ struct Outlook {
     later: Vec<String>,
     /// The waves that are done and that something went to.
     reached: Vec<String>,
+    /// What newer changes carry on, and so what comes after that.
+    superseded: Vec<String>,
     /// Whether a step was sent just now.
     sent: bool,
 }
@@ -177,6 +179,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         outlook: &mut Outlook,
     ) -> Result<(), Failure> {
         let mut done = vec![false; flow.waves.len()];
+        let superseded = outlook.superseded.len();
+        let mut later = Vec::new();
         for (place, wave) in flow.waves.iter().enumerate() {
             let steps: Vec<&Step> = steps
                 .iter()
@@ -184,7 +188,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 .collect();
             if !flow.may_begin(place, &done) {
                 if !steps.is_empty() {
-                    outlook.later.push(wave.name.clone());
+                    later.push(wave.name.clone());
                 }
                 continue;
             }
@@ -194,6 +198,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             if let Some(done) = done.get_mut(place) {
                 *done = is_done;
             }
+        }
+        // What a newer change carries on it takes to the waves after it, too.
+        if outlook.superseded.len() == superseded {
+            outlook.later.append(&mut later);
         }
         Ok(())
     }
@@ -252,6 +260,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 Seen::Stopped => outlook
                     .stuck
                     .push(format!("{}: a step can't be done, see the comment", wave.name)),
+                Seen::Superseded { by } => outlook.superseded.push(format!("#{by} ({})", wave.name)),
                 Seen::Unopened | Seen::Merged { .. } | Seen::Carried | Seen::Skipped => {}
             }
             sights.push((*step, sight));
@@ -305,7 +314,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         {
             return Ok(Attempt::Waits(wait));
         }
-        let promote = drive.promotion(step);
+        let mut promote = drive.promotion(step);
+        if let Ok(branch) = BranchName::parse(pull_request.head_branch.as_str()) {
+            // Mostly the step's own; another where a pull request was taken over.
+            promote.step.branch = branch;
+        }
         if !self.is_ours(client, &promote, pull_request).await? {
             let what = format!(
                 "the merge of #{} ({}), which has commits that Lockflight did not make",
@@ -421,6 +434,14 @@ impl Outlook {
         }
         let waits: Vec<&str> = self.waits.iter().map(|wait| wait.what.as_str()).collect();
         match waits.as_slice() {
+            [] if !self.superseded.is_empty() && self.later.is_empty() => {
+                let by = self.superseded.join(", ");
+                let sentence = match self.reached.as_slice() {
+                    [] => format!("Superseded by {by}"),
+                    reached => format!("Promoted to {}; then superseded by {by}", reached.join(", ")),
+                };
+                (StatusState::Success, status::fit(&sentence))
+            }
             [] if self.later.is_empty() => {
                 let sentence = match self.reached.as_slice() {
                     [] => status::nothing("every target already has this content"),

@@ -11,7 +11,8 @@ use secrecy::SecretString;
 use crate::{
     Approval, Assigned, ChangedFile, CheckOutcome, CheckRun, Checks, Closing, Collaborator, Comment,
     CreatePullRequest, Forge, ForgeError, FoundRepository, Identity, MergeMethod, MergeOutcome,
-    NewPullRequest, PullRequest, PullRequestEdit, Reaction, ReactionKind, RepoClient, Review, Status,
+    NewPullRequest, PullRequest, PullRequestEdit, PullRequestState, Reaction, ReactionKind, RepoClient,
+    Review, Status,
 };
 
 /// One forge, as one identity. Clones share it.
@@ -90,6 +91,21 @@ pub trait RepositoryPort: Clone + Send + Sync + 'static {
     /// # Errors
     /// When they can't be read.
     fn recent_pull_requests(&self) -> impl Future<Output = Result<Vec<PullRequest>, ForgeError>> + Send;
+
+    /// All open pull requests into `base`, newest first: [`RepoClient::open_pull_requests`].
+    ///
+    /// # Errors
+    /// When they can't all be read.
+    fn open_pull_requests(
+        &self,
+        base: &BranchName,
+    ) -> impl Future<Output = Result<Vec<PullRequest>, ForgeError>> + Send {
+        async move {
+            let mut pulls = self.recent_pull_requests().await?;
+            pulls.retain(|pull| pull.state == PullRequestState::Open && pull.base_branch == *base);
+            Ok(pulls)
+        }
+    }
 
     /// Opens a pull request: [`RepoClient::create_pull_request`].
     ///
@@ -320,6 +336,10 @@ impl RepositoryPort for RepoClient {
 
     async fn recent_pull_requests(&self) -> Result<Vec<PullRequest>, ForgeError> {
         Self::recent_pull_requests(self).await
+    }
+
+    async fn open_pull_requests(&self, base: &BranchName) -> Result<Vec<PullRequest>, ForgeError> {
+        Self::open_pull_requests(self, base).await
     }
 
     async fn create_pull_request(&self, new: &NewPullRequest) -> Result<CreatePullRequest, ForgeError> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{RepoClient, encoded};
 use crate::error::ForgeError;
+use crate::page::Pages;
 use crate::route::{CREATE_PULL, PULL, PULLS};
 use crate::time;
 
@@ -289,6 +290,23 @@ impl RepoClient {
     pub async fn recent_pull_requests(&self) -> Result<Vec<PullRequest>, ForgeError> {
         self.list("/pulls?state=all&sort=created&direction=desc&per_page=100")
             .await
+    }
+
+    /// All open pull requests into `base`, newest first.
+    ///
+    /// # Errors
+    /// When they cannot all be read.
+    pub async fn open_pull_requests(&self, base: &BranchName) -> Result<Vec<PullRequest>, ForgeError> {
+        let base = encoded(base.as_str());
+        let path = self.path(&format!("/pulls?state=open&base={base}&per_page=100"));
+        let (mut pages, mut pulls) = Pages::begin::<Vec<PullRequest>>(&self.session, &PULLS, &path).await?;
+        while let Some(more) = pages.next::<Vec<PullRequest>>().await? {
+            pulls.extend(more);
+        }
+        // One that is opened while the pages are read moves others to the next page.
+        let mut seen = BTreeSet::new();
+        pulls.retain(|pull| seen.insert(pull.number));
+        pulls.into_iter().map(|pull| self.ours(pull)).collect()
     }
 
     async fn list(&self, below: &str) -> Result<Vec<PullRequest>, ForgeError> {

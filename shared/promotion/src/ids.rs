@@ -165,6 +165,10 @@ text_id! {
     StepId, "a step id (64 lower-case hexadecimal digits)", is_digest
 }
 text_id! {
+    /// The hash of where content comes from and where to: [`crate::track`].
+    TrackId, "a track id (64 lower-case hexadecimal digits)", is_digest
+}
+text_id! {
     /// One change on its way through all its environments: the hash of the repository and the pull request it began with.
     PromotionId, "a promotion id (64 lower-case hexadecimal digits)", is_digest
 }

@@ -23,12 +23,13 @@ pub mod policy;
 pub mod progress;
 pub mod telemetry;
 pub mod text;
+pub mod track;
 pub mod values;
 
 pub use class::{Classified, ErrorClass};
 pub use ids::{
     BlobOid, BranchName, CommitOid, DeliveryId, InstallationId, InvalidId, Login, MessageId, PlanId,
-    PrNumber, PromotionId, RepoId, RepoName, StepId, TraceParent, TreeOid,
+    PrNumber, PromotionId, RepoId, RepoName, StepId, TraceParent, TrackId, TreeOid,
 };
 pub use lease::{Fence, Lease, LeaseExpired};
 pub use location::{Base, InvalidGlob, Location, Selection, Selector};

@@ -189,6 +189,14 @@ pub struct PromoteV1 {
 }
 
 impl PromoteV1 {
+    /// The same on another branch: that of a pull request that was taken over for it.
+    #[must_use]
+    pub fn on_branch(&self, branch: BranchName) -> Self {
+        let mut other = self.clone();
+        other.step.branch = branch;
+        other
+    }
+
     /// The message that has a step carried out, in the repository that it leads to. It follows from `cause`.
     #[must_use]
     pub fn message(cause: &Envelope, promote: Self) -> Envelope {
@@ -369,6 +377,17 @@ pub enum Outcome {
         /// Its number.
         number: PrNumber,
     },
+    /// A newer change towards the same targets brings all that the step would, so its pull request was closed, or never opened.
+    Superseded {
+        /// The step; none if it is not known here, being another change's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
+        /// Its pull request; none if it had none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<PrNumber>,
+        /// The pull request of the newer change.
+        by: PrNumber,
+    },
     /// Something was said on a pull request.
     Reported {
         /// Its number.
@@ -447,6 +466,7 @@ impl Outcome {
             Self::Merged { .. } => "merged",
             Self::NoChange { .. } => "no_change",
             Self::Declined { .. } => "declined",
+            Self::Superseded { .. } => "superseded",
             Self::Reported { .. } => "reported",
             Self::Commanded { .. } => "commanded",
             Self::Forwarding { .. } => "forwarding",
@@ -532,6 +552,7 @@ mod tests {
             "merged",
             "no_change",
             "declined",
+            "superseded",
             "reported",
             "commanded",
             "forwarding",

@@ -28,6 +28,11 @@ pub enum Seen {
         /// The pull request.
         number: PrNumber,
     },
+    /// A newer change carries it on, so that nothing of it is left to be done here, nor in what comes after.
+    Superseded {
+        /// The pull request of that change.
+        by: PrNumber,
+    },
     /// It can't be done, and has told why.
     Stopped,
     /// It has no pull request, and needs one.
@@ -72,6 +77,7 @@ impl PlannedWave {
             | Seen::Skipped
             | Seen::Open { .. }
             | Seen::Closed { .. }
+            | Seen::Superseded { .. }
             | Seen::Stopped
             | Seen::Unopened => None,
         });

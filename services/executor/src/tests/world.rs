@@ -207,6 +207,7 @@ impl World {
             repo: None,
             base: None,
             wave: 0,
+            track: None,
         }
     }
 

@@ -80,6 +80,11 @@ impl Story {
             Outcome::Declined { number, .. } => {
                 self.say("declined", &format!("#{number}  was closed by a person"));
             }
+            Outcome::Superseded { number, by, .. } => {
+                let what =
+                    number.map_or_else(|| "what it would bring".to_owned(), |number| format!("#{number}"));
+                self.say("superseded", &format!("{what}  by #{by}"));
+            }
             Outcome::Commanded {
                 number,
                 command,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, Repository};
 use crate::gate::{Freeze, Gates};
 use crate::policy::{After, ComponentPolicy, Policy};
+use crate::track::Track;
 use crate::values::KeyPath;
 use crate::{
     Base, BlobOid, BranchName, ErrorClass, InvalidGlob, Location, PathInRepo, PlanId, Selection, StepId,
@@ -171,7 +172,7 @@ pub struct Plan {
 /// One pull request of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// The hash of everything below.
+    /// The hash of everything below but its track.
     pub id: StepId,
     /// The flow it follows.
     pub flow: FlowRef,
@@ -202,6 +203,10 @@ pub struct Step {
     /// Its wave, from 0: the place among the waves of its flow.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wave: usize,
+    /// The track that it is on, where a newer change takes the place of an older one; none where each stands for itself. It is no part of what
+    /// the step does, and so not of its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<Track>,
 }
 
 impl Step {

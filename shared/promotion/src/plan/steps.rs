@@ -11,7 +11,8 @@ use super::decide::Decided;
 use super::trace::Trace;
 use super::{Facts, FlowRef, Found, Plan, PlanError, PlannedFlow, PlannedWave, Skipped, Step, Sync, names};
 use crate::change::hex;
-use crate::policy::{Flow, Group, Policy};
+use crate::policy::{Flow, Group, Policy, Supersede};
+use crate::track::Track;
 use crate::{Base, BranchName, CommitOid, Location, PathInRepo, PlanId, RepoId, StepId};
 
 /// Bytes.
@@ -54,6 +55,7 @@ pub(super) fn assemble(
             wave: wave_index,
             group,
             auto_merge: wave.auto_merge,
+            supersede: policy.settings().supersede,
         };
         steps.push(step(facts, place, syncs, skipped)?);
         if flows
@@ -95,6 +97,7 @@ struct Place<'a> {
     wave: usize,
     group: &'a Group,
     auto_merge: bool,
+    supersede: Supersede,
 }
 
 /// The flow with all of its waves.
@@ -142,6 +145,7 @@ fn step(
         wave,
         group,
         auto_merge,
+        supersede,
     } = place;
     let change = &facts.change;
     // Those of one component come one after the other.
@@ -174,6 +178,13 @@ fn step(
             .collect(),
     };
     let identity = serde_json::to_vec(&identity).map_err(PlanError::Hash)?;
+    let track = match supersede {
+        Supersede::Leave => None,
+        Supersede::Update | Supersede::Close => {
+            let in_place = supersede == Supersede::Update;
+            Some(Track::of(change, flow, group, &base, in_place).map_err(PlanError::Hash)?)
+        }
+    };
     let mut step = Step {
         // Until the rest of the step is known.
         id: StepId::from_valid(String::new()),
@@ -199,6 +210,7 @@ fn step(
         repo,
         base: branch,
         wave,
+        track,
     };
     step.id = StepId::from_valid(digest("step", &StepContent::of(&step))?);
     Ok(step)
@@ -267,6 +279,7 @@ impl<'a> StepContent<'a> {
             repo,
             base,
             wave,
+            track: _,
         } = step;
         Self {
             flow,

@@ -456,13 +456,13 @@ struct Defaults {
     dry_run: Option<bool>,
 }
 
-/// What becomes of an open promotion pull request when a newer change comes to the same component at the same target.
+/// What becomes of an open promotion pull request when a newer change brings all that it would, from the same source to the same targets.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 enum Supersede {
-    /// It takes the newer change in.
+    /// It is brought up to the newer change, and says so.
     Update,
-    /// It is closed.
+    /// It is closed in favour of the newer one's own.
     Close,
     /// It stays as it is.
     Leave,

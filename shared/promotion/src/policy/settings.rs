@@ -27,10 +27,10 @@ pub struct Settings {
     pub argocd: ArgoCdSettings,
 }
 
-/// What becomes of an open promotion pull request when a newer change comes to the same component at the same target.
+/// What becomes of an open promotion pull request when a newer change brings all that it would.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Supersede {
-    /// It takes the newer change in, and says so.
+    /// It is brought up to the newer change, and says so.
     #[default]
     Update,
     /// It is closed, with a word on what took its place.

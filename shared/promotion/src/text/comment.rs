@@ -23,6 +23,8 @@ pub enum CommentKind<'a> {
     Step(&'a StepId),
     /// The plan that somebody asked for with the label `show-plan`.
     Plan,
+    /// [`super::superseded::closed`]: the word on a promotion pull request that a newer one brings all that it would.
+    Superseded,
     /// The answer to the command in the comment with this id.
     Reply(u64),
 }
@@ -35,6 +37,7 @@ impl fmt::Display for CommentKind<'_> {
             Self::Failure => f.write_str("failure"),
             Self::Step(step) => write!(f, "step-{step}"),
             Self::Plan => f.write_str("plan"),
+            Self::Superseded => f.write_str("superseded"),
             Self::Reply(comment) => write!(f, "reply-{comment}"),
         }
     }

@@ -16,6 +16,7 @@ pub use legacy::read_legacy;
 use super::seal::is_sealed;
 use crate::change::{Change, Hop, Lineage, Origin};
 use crate::plan::Step;
+use crate::track::Standing;
 use crate::{BranchName, PlanId, PromotionId, RepoId, StepId, TraceParent};
 
 /// The version that is written, and the only one that is read.
@@ -49,6 +50,9 @@ pub struct Marker {
     pub lineage: Lineage,
     /// The trace context of the step.
     pub traceparent: TraceParent,
+    /// Where the pull request is on its track, if it is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Box<Standing>>,
 }
 
 impl Marker {
@@ -63,6 +67,7 @@ impl Marker {
             lineage: lineage_through(change, step),
             traceparent: promotion.traceparent(step.id.as_str()),
             promotion,
+            standing: None,
         }
     }
 }
@@ -122,6 +127,13 @@ pub fn write(key: &MarkerKey, repo: RepoId, branch: &BranchName, marker: &Marker
         ],
     );
     format!("{OPEN}{VERSION} {payload} {seal}{CLOSE}")
+}
+
+/// The same body with another marker.
+#[must_use]
+pub fn rewrite(key: &MarkerKey, repo: RepoId, branch: &BranchName, marker: &Marker, body: &str) -> String {
+    let rest = body.split_once('\n').map_or("", |(_, rest)| rest);
+    format!("{}\n{rest}", write(key, repo, branch, marker))
 }
 
 /// Reads the first line of a pull request's body. `branch` is the head branch that the forge names for the pull request.

@@ -7,6 +7,7 @@
 //!
 //! All of it is deterministic: the same arguments give the same text.
 
+pub mod carried;
 pub mod comment;
 pub mod commit;
 pub mod controls;
@@ -21,6 +22,7 @@ mod plan;
 pub mod pull_request;
 mod seal;
 pub mod status;
+pub mod superseded;
 mod words;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::{LIMIT, markdown};
 use crate::PrNumber;
 use crate::change::{Change, Hop};
 use crate::plan::{Step, Sync};
+use crate::track::Replaced;
 
 /// The line that Lockflight's part of a body ends with. What people write below it is theirs.
 pub const END: &str = "<!-- lockflight:end -->\n";
@@ -21,6 +22,18 @@ const LEVELS: usize = 20;
 /// Never longer than [`LIMIT`] bytes; a longer one is cut with a sentence that says so. It nowhere mentions anybody.
 #[must_use]
 pub fn body(change: &Change, step: &Step, marker: &str, links: &Links) -> String {
+    body_replacing(change, step, marker, links, &[])
+}
+
+/// The same where the pull request takes the place of others, of older changes: it says so.
+#[must_use]
+pub fn body_replacing(
+    change: &Change,
+    step: &Step,
+    marker: &str,
+    links: &Links,
+    replaced: &[Replaced],
+) -> String {
     let mut page = Page::new(LIMIT, CUT, END);
     page.block(&format!(
         "{marker}\nPromotes {} from {} to {}.\n\n{}",
@@ -30,6 +43,13 @@ pub fn body(change: &Change, step: &Step, marker: &str, links: &Links) -> String
         awaited(step),
     ));
     page.rows("**The way of this change**\n\n", way(change, step), "");
+    if !replaced.is_empty() {
+        let rows = replaced.iter().map(|replaced| {
+            let brought = refer(change, step, replaced.change);
+            format!("- {brought}, which #{} was to bring", replaced.number)
+        });
+        page.rows("**It also carries**\n\n", rows, "");
+    }
     let open = format!(
         "**What it does**\n\nEach path below becomes what stands at its source in [{}]({}), file for file.\n\n| From | To | Content |\n|---|---|---|\n",
         markdown::code(&short(change.merged_as.as_str())),
@@ -57,13 +77,7 @@ const fn awaited(step: &Step) -> &'static str {
 /// A hop names the pull request that caused it. The one that carried it out is the cause of the next hop, and of the last
 /// hop it is the change itself.
 fn way(change: &Change, step: &Step) -> Vec<String> {
-    let refer = |number: PrNumber| {
-        if step.targets.iter().all(|target| target.repo == change.repo.name) {
-            format!("#{number}")
-        } else {
-            format!("{}#{number}", change.repo.name)
-        }
-    };
+    let refer = |number: PrNumber| refer(change, step, number);
     let hops = &change.lineage.hops;
     let (origin, author) = change
         .lineage
@@ -107,6 +121,26 @@ fn way(change: &Change, step: &Step) -> Vec<String> {
         ),
     ));
     lines
+}
+
+/// A pull request of the repository of the change, as the pull request of the step names it.
+fn refer(change: &Change, step: &Step, number: PrNumber) -> String {
+    if step.targets.iter().all(|target| target.repo == change.repo.name) {
+        format!("#{number}")
+    } else {
+        format!("{}#{number}", change.repo.name)
+    }
+}
+
+/// What people wrote below Lockflight's part of a body.
+#[must_use]
+pub fn below(body: &str) -> &str {
+    body.split_once(END.trim_end()).map_or("", |(_, below)| {
+        below
+            .strip_prefix("\r\n")
+            .or_else(|| below.strip_prefix('\n'))
+            .unwrap_or(below)
+    })
 }
 
 /// A marker that grew too long lost hops: the one before such a gap has no targets.

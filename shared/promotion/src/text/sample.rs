@@ -109,6 +109,7 @@ pub(super) fn step(source: &str, targets: &[&str], description: &str, components
         repo: None,
         base: None,
         wave: 0,
+        track: None,
     }
 }
 

@@ -67,6 +67,12 @@ pub fn declined<D: AsRef<str>>(pull_requests: &[(PrNumber, D)]) -> String {
     listed("Closed by people", pull_requests, "; not opened again")
 }
 
+/// Newer changes carry on what this one would have brought, each by its pull request.
+#[must_use]
+pub fn superseded<D: AsRef<str>>(pull_requests: &[(PrNumber, D)]) -> String {
+    listed("Superseded by", pull_requests, "")
+}
+
 /// What a dry run would have opened.
 #[must_use]
 pub fn dry_run(pull_requests: usize) -> String {

@@ -47,7 +47,6 @@ pub(super) fn defaults(findings: &mut Findings<'_>, node: Option<&Node>) -> Defa
     defaults.supersede = findings
         .choice(map.get("supersede"), &SUPERSEDE)
         .unwrap_or_default();
-    without_effect(findings, map.get("supersede"), "defaults.supersede");
     defaults.approve = findings.flag(map.get("approve")).unwrap_or_default();
     defaults.dry_run = findings.flag(map.get("dry_run")).unwrap_or_default();
     defaults
