@@ -103,13 +103,6 @@ fn accept_from(findings: &mut Findings<'_>, node: Option<&Node>) -> Vec<String> 
     accepted
 }
 
-/// As for Telefonistka's keys that are only read.
-fn without_effect(findings: &mut Findings<'_>, node: Option<&Node>, key: &str) {
-    if let Some(node) = node {
-        findings.warn(node.mark, format!("`{key}` is read and has no effect yet"));
-    }
-}
-
 fn webhooks(findings: &mut Findings<'_>, budget: &mut Budget, node: &Node, settings: &mut Settings) {
     let Some(map) = findings.map(node, &["endpoints", "skip_tls_verify"], "a map with `endpoints`") else {
         return;
