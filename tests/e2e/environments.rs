@@ -5,7 +5,7 @@ use lockflight_sandbox::{MergeMethod, PullRequest};
 use lockflight_tests::world::{MONA, REPOSITORY, World, put, remove};
 
 use crate::cli::run;
-use crate::native::{native, said};
+use crate::native::{native, said, until_said};
 
 const BY_DIRECTORY: &str = "
 version: 1
@@ -354,6 +354,57 @@ async fn a_plan_of_a_single_instance_is_what_the_forge_gets() {
                 plan["steps"][0]["sync"][0]["keys"],
                 serde_json::json!(["image.tag"])
             );
+        })
+        .await;
+}
+
+const MIXED: &str = "
+version: 1
+environments:
+  lab: { path: clusters/lab }
+  staging: { branch: env/staging, path: live }
+  production: { repository: acme/production, path: live }
+flows:
+  - from: { path: workspace }
+    waves:
+      - { to: [lab], merge: auto }
+      - { to: [staging], merge: auto }
+      - { to: [production] }
+";
+
+#[tokio::test]
+async fn one_flow_leads_through_a_directory_a_branch_and_a_repository() {
+    native(MIXED)
+        .setting("promotion.merge_poll=200ms")
+        .run(async |world| {
+            let production = "acme/production";
+            let agreed = [put("lockflight.yaml", "version: 1\naccept_from: [acme/*]\n")];
+            world.add_repository(production, &agreed).await;
+            world
+                .commit("env/staging", &[put("live/other/values.yaml", "kept: true\n")])
+                .await;
+            let change = world
+                .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+                .await;
+            world.until_promoted_in(production, 1).await;
+            // What comes last was opened, so both of the others are where they belong.
+            assert_file(
+                world,
+                "main",
+                "clusters/lab/checkout/values.yaml",
+                "replicas: 3\n",
+            )
+            .await;
+            assert_file(world, "env/staging", "live/checkout/values.yaml", "replicas: 3\n").await;
+            let [promotion]: [PullRequest; 1] = world.promotions_in(production).try_into().unwrap();
+            let waits = format!("{production}#{}", promotion.number);
+            until_said(world, change, &waits).await;
+            let merged = world
+                .forge
+                .merge_pull_request(production, promotion.number, MergeMethod::Merge, MONA)
+                .await;
+            merged.unwrap();
+            world.until_status(change, "success").await;
         })
         .await;
 }

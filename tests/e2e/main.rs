@@ -19,6 +19,7 @@ mod deliveries;
 mod environments;
 mod fanout;
 mod faults;
+mod gates;
 mod kills;
 mod native;
 mod overtaken;

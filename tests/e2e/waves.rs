@@ -196,6 +196,44 @@ async fn a_death_between_two_waves_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_loss_of_every_message_and_lock_between_two_waves_ends_in_the_same_place() {
+    policy(", gates: { soak: 1s }", "")
+        .run(async |world| {
+            let change = change(world).await;
+            let [staging] = world.promotions_of(change).await;
+            world.kill().await;
+            world.lose_everything().await;
+            world.restart().await;
+            world.merge(staging.number).await;
+            let [_, first] = world.promotions_of(change).await;
+
+            // And once more, where the second wave is open.
+            world.kill().await;
+            world.lose_everything().await;
+            world.restart().await;
+            world.merge(first.number).await;
+            let [_, _, third, fourth] = world.promotions_of(change).await;
+            world.merge(third.number).await;
+            world.merge(fourth.number).await;
+            world.until_status(change, "success").await;
+            world.quiet().await;
+            assert_eq!(
+                world.promotions().len(),
+                4,
+                "nothing is opened twice: {}",
+                world.dump()
+            );
+            for domain in ["staging", "prod/us-west1", "prod/us-east4", "prod/europe-west4"] {
+                let target = format!("clusters/{domain}/checkout");
+                world
+                    .assert_same_tree("main", "workspace/checkout", &target)
+                    .await;
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn the_gates_of_another_branch_hold_the_next_wave_back() {
     native(
         "

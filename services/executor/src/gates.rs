@@ -58,7 +58,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 .await?;
             waits.extend(missing);
             if !gates.checks.is_empty() && !is_open(GateName::Checks) {
-                waits.extend(unfinished_checks(&client, pull_request, &gates.checks).await?);
+                waits.extend(unfinished_checks(&client, change, pull_request, &gates.checks).await?);
             }
         }
         if !is_open(GateName::Http) {
@@ -103,10 +103,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             Err(Failure {
                 class: ErrorClass::User,
                 reason,
-            }) => Some(format!(
-                "whether #{} is approved can't be read: {reason}",
-                pull_request.number
-            )),
+            }) => {
+                let called = change.name_of(&pull_request.base_repo.name, pull_request.number);
+                Some(format!("whether {called} is approved can't be read: {reason}"))
+            }
             Err(failure) => return Err(failure),
         };
         Ok(missing.map(|what| Wait {
@@ -123,7 +123,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         pull_request: &PullRequest,
         wanted: &Approvals,
     ) -> Result<Option<String>, Failure> {
-        let number = pull_request.number;
+        let called = change.name_of(&pull_request.base_repo.name, pull_request.number);
         let mut approvers = self.approvers(change, client, pull_request).await?;
         let mut teams = Teams {
             client,
@@ -133,7 +133,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         if wanted.code_owners
             && let Some(path) = self.unowned(client, pull_request, &approvers, &mut teams).await?
         {
-            return Ok(Some(format!("an owner of {path} to approve #{number}")));
+            return Ok(Some(format!("an owner of {path} to approve {called}")));
         }
         if !wanted.teams.is_empty() {
             let mut members = BTreeSet::new();
@@ -152,7 +152,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         };
         let lacking = wanted.count - have;
         let approvals = if lacking == 1 { "approval" } else { "approvals" };
-        Ok(Some(format!("{lacking} {approvals}{of} of #{number}")))
+        Ok(Some(format!("{lacking} {approvals}{of} of {called}")))
     }
 
     /// Who approves the head of a pull request, and counts: neither its author, nor the author of the change, nor Lockflight, nor who may not write.
@@ -285,9 +285,11 @@ impl<R: RepositoryPort> Teams<'_, R> {
 /// The checks of a merged step's commit that do not succeed yet.
 async fn unfinished_checks(
     client: &impl RepositoryPort,
+    change: &Change,
     pull_request: &PullRequest,
     names: &[String],
 ) -> Result<Option<Wait>, Failure> {
+    let called = change.name_of(&pull_request.base_repo.name, pull_request.number);
     let wait = |what: String| {
         Some(Wait {
             what,
@@ -296,10 +298,7 @@ async fn unfinished_checks(
         })
     };
     let Some(commit) = &pull_request.merge_commit else {
-        let number = pull_request.number;
-        return Ok(wait(format!(
-            "GitHub to say as which commit #{number} was merged"
-        )));
+        return Ok(wait(format!("GitHub to say as which commit {called} was merged")));
     };
     let checks = client.checks(commit).await?;
     let missing = names.iter().find_map(|name| match checks.named(name) {
@@ -311,12 +310,7 @@ async fn unfinished_checks(
             None => name.clone(),
         }),
     });
-    Ok(missing.and_then(|what| {
-        wait(format!(
-            "the check {what} on the merge of #{}",
-            pull_request.number
-        ))
-    }))
+    Ok(missing.and_then(|what| wait(format!("the check {what} on the merge of {called}"))))
 }
 
 fn no_outbound() -> Reading {

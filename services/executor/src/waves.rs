@@ -20,7 +20,7 @@ use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, PromoteV1,
 use lockflight_promotion::plan::{PlannedFlow, PlannedWave, Step};
 use lockflight_promotion::progress::Seen;
 use lockflight_promotion::text::{controls, status};
-use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PlanId, gate};
+use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PlanId, PrNumber, gate};
 
 use crate::look::{Look, Sight};
 use crate::report::set_status;
@@ -230,6 +230,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let mut sights = Vec::with_capacity(steps.len());
         let (mut opening, mut merging) = (false, Vec::new());
         for step in steps {
+            let called = |of: PrNumber| drive.change.name_of(&step.repo(drive.change).name, of);
             let mut sight = look.at(step).await?;
             if !sight.seen.is_over() && is_skipped(&drive.controls, step) {
                 sight.seen = Seen::Skipped;
@@ -249,18 +250,19 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                     };
                     match attempt {
                         Attempt::Waits(wait) => outlook.waits.push(wait),
-                        Attempt::LeftToPeople => merging.push(of),
+                        Attempt::LeftToPeople => merging.push(called(of)),
                         // The next look sees it.
                         Attempt::Merged => opening = true,
                     }
                 }
-                Seen::Closed { number } => outlook
-                    .stuck
-                    .push(format!("{}: #{number} was closed by people", wave.name)),
+                Seen::Closed { number } => {
+                    let what = format!("{}: {} was closed by people", wave.name, called(number));
+                    outlook.stuck.push(what);
+                }
                 Seen::Stopped => outlook
                     .stuck
                     .push(format!("{}: a step can't be done, see the comment", wave.name)),
-                Seen::Superseded { by } => outlook.superseded.push(format!("#{by} ({})", wave.name)),
+                Seen::Superseded { by } => outlook.superseded.push(format!("{} ({})", called(by), wave.name)),
                 Seen::Unopened | Seen::Merged { .. } | Seen::Carried | Seen::Skipped => {}
             }
             sights.push((*step, sight));
@@ -284,8 +286,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         }
         outlook.sent |= opening;
         if !merging.is_empty() {
-            let numbers: Vec<String> = merging.iter().map(|number| format!("#{number}")).collect();
-            let what = format!("the merge of {} ({})", numbers.join(", "), wave.name);
+            let what = format!("the merge of {} ({})", merging.join(", "), wave.name);
             outlook.waits.push(Wait::for_people(what));
         } else if opening {
             let what = format!("the pull requests to {}", wave.name);
@@ -307,6 +308,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let Some(pull_request) = &sight.pull_request else {
             return Ok(Attempt::LeftToPeople);
         };
+        let called = drive
+            .change
+            .name_of(&pull_request.base_repo.name, pull_request.number);
         let gates = (number, wave);
         if let Some(wait) = self
             .missing_approvals(drive.change, client, pull_request, gates, &drive.controls)
@@ -321,8 +325,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         }
         if !self.is_ours(client, &promote, pull_request).await? {
             let what = format!(
-                "the merge of #{} ({}), which has commits that Lockflight did not make",
-                pull_request.number, wave.name
+                "the merge of {called} ({}), which has commits that Lockflight did not make",
+                wave.name
             );
             return Ok(Attempt::Waits(Wait::for_people(what)));
         }
@@ -331,7 +335,6 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             commit: pull_request.head.clone(),
             promote,
         };
-        let number = merge.number;
         Ok(match self.merge(drive.envelope, &merge).await? {
             Done::Ack(told) => match told.iter().find_map(refusal) {
                 // Said in the status, which tells of the change as a whole, and not in a comment at each look.
@@ -339,7 +342,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 None => Attempt::Merged,
             },
             Done::Defer(wait, _) => Attempt::Waits(Wait {
-                what: format!("the checks of #{number} ({}), which is merged then", wave.name),
+                what: format!("the checks of {called} ({}), which is merged then", wave.name),
                 until_s: None,
                 every_s: Some(wait.as_secs().max(1)),
             }),

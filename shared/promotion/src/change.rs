@@ -53,6 +53,17 @@ pub struct Change {
 }
 
 impl Change {
+    /// How a pull request is called on the pages of the change: `#7`, or `acme/production#7` where it is in another repository. GitHub makes
+    /// links of both.
+    #[must_use]
+    pub fn name_of(&self, repo: &RepoName, number: PrNumber) -> String {
+        if *repo == self.repo.name {
+            format!("#{number}")
+        } else {
+            format!("{repo}#{number}")
+        }
+    }
+
     /// The repository's default branch.
     #[must_use]
     pub fn default_branch(&self) -> &BranchName {

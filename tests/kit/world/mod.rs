@@ -189,6 +189,16 @@ impl World {
         }
     }
 
+    /// Removes all that `serve` keeps: its queue, its journal, its locks and its mirrors. It has to be dead.
+    pub async fn lose_everything(&self) {
+        assert!(
+            self.running.lock().await.is_empty(),
+            "kill the processes before what they keep is lost"
+        );
+        let kept = self.data.path().join("serve").join("data");
+        std::fs::remove_dir_all(&kept).expect("serve keeps something there");
+    }
+
     /// Starts the processes again, on what those before have left.
     pub async fn restart(&self) {
         assert!(

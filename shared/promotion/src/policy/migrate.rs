@@ -145,13 +145,18 @@ pub(super) fn named(paths: &BTreeSet<&str>) -> BTreeMap<String, (String, Option<
         };
         let mut name = (environment, domain);
         let mut number = 2;
-        while taken.contains(&name)
-            || (name.1.is_none()
-                && taken
-                    .iter()
-                    .any(|(other, domain): &(String, Option<String>)| *other == name.0 && domain.is_some()))
-        {
-            let last = name.1.as_mut().unwrap_or(&mut name.0);
+        loop {
+            let other_kind = |(other, domain): &(String, Option<String>)| {
+                *other == name.0 && domain.is_some() != name.1.is_some()
+            };
+            let is_other_kind = taken.iter().any(other_kind);
+            if !is_other_kind && !taken.contains(&name) {
+                break;
+            }
+            let last = match &mut name.1 {
+                Some(domain) if !is_other_kind => domain,
+                _ => &mut name.0,
+            };
             let bare: String = last.chars().take(56).collect();
             *last = format!("{bare}-{number}");
             number += 1;

@@ -251,6 +251,16 @@ prop_compose! {
     }
 }
 
+#[test]
+fn a_place_that_gets_the_name_of_an_environment_with_failure_domains_gets_another() {
+    let names = named(&BTreeSet::from(["-a/a", "a", "a-a/ "]));
+    let environments: Vec<_> = names
+        .values()
+        .map(|(environment, domain)| (environment.as_str(), domain.is_some()))
+        .collect();
+    assert_eq!(environments, [("a-a", false), ("a", false), ("a-a-2", true)]);
+}
+
 proptest! {
     #[test]
     fn both_forms_lead_to_the_same_plan(
