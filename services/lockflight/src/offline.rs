@@ -29,28 +29,66 @@ pub(crate) struct Offline<'r> {
     base: CommitOid,
     head: CommitOid,
     labels: BTreeSet<String>,
+    author: Login,
+    /// The branch that the change is merged into, and the default branch.
+    branch: BranchName,
+    default_branch: BranchName,
 }
 
 impl<'r> Offline<'r> {
-    pub(crate) const fn new(
+    /// A change that is merged into the default branch.
+    pub(crate) fn new(
         repo: &'r LocalRepository,
         base: CommitOid,
         head: CommitOid,
         labels: BTreeSet<String>,
-    ) -> Self {
-        Self {
+    ) -> anyhow::Result<Self> {
+        let default_branch = match repo.default_branch() {
+            Some(branch) => branch,
+            None => BranchName::parse("main")?,
+        };
+        Ok(Self {
             repo,
             base,
             head,
             labels,
-        }
+            author: Login::parse("nobody")?,
+            branch: default_branch.clone(),
+            default_branch,
+        })
     }
 
-    /// The policy at the head; none if there is no file. Lockflight's own goes before Telefonistka's.
+    /// The same, merged into this branch.
+    pub(crate) fn onto(mut self, branch: BranchName) -> Self {
+        self.branch = branch;
+        self
+    }
+
+    /// The same, by this person.
+    pub(crate) fn by(mut self, author: Login) -> Self {
+        self.author = author;
+        self
+    }
+
+    /// The commit with the change.
+    pub(crate) const fn head(&self) -> &CommitOid {
+        &self.head
+    }
+
+    /// The policy at the head, or that of the default branch where the change goes to another one; none if there is no file. Lockflight's own
+    /// goes before Telefonistka's.
     pub(crate) fn policy(&self) -> Result<Option<Policy>, OfflineError> {
+        let at = if self.branch == self.default_branch {
+            self.head.clone()
+        } else {
+            match self.tip(&self.default_branch)? {
+                Some(commit) => commit,
+                None => return Ok(None),
+            }
+        };
         for name in [NATIVE_FILE, TELEFONISTKA_FILE] {
             let file = PathInRepo::parse(name).context("the policy file's name")?;
-            if let Some(text) = self.text(&self.head, &file)? {
+            if let Some(text) = self.text(&at, &file)? {
                 return Policy::compile(name, &text)
                     .map(Some)
                     .map_err(OfflineError::Policy);
@@ -125,13 +163,19 @@ impl<'r> Offline<'r> {
         let Some(branch) = &base.branch else {
             return Ok(Ok(self.head.clone()));
         };
+        let missing = || "there is no such branch in this repository".to_owned();
+        Ok(self.tip(branch)?.ok_or_else(missing))
+    }
+
+    /// The commit that a branch is at here, or was at `origin` when that was last fetched.
+    pub(crate) fn tip(&self, branch: &BranchName) -> anyhow::Result<Option<CommitOid>> {
         for place in ["refs/heads", "refs/remotes/origin"] {
             match self.repo.resolve(&format!("{place}/{branch}")) {
                 Err(LocalError::NoSuchRevision { .. }) => {}
-                found => return Ok(Ok(found?)),
+                found => return Ok(Some(found?)),
             }
         }
-        Ok(Err("there is no such branch in this repository".to_owned()))
+        Ok(None)
     }
 
     fn content(&self, base: &Base, commit: &CommitOid, wanted: ReadsAt) -> anyhow::Result<Content> {
@@ -185,6 +229,8 @@ impl<'r> Offline<'r> {
         let travelling: Vec<_> = step
             .sync
             .iter()
+            // Keys are no directory, and what they are taken from was read when the plan was made.
+            .filter(|sync| sync.keys.is_none())
             .map(|sync| (sync.from.clone(), sync.tree.clone()))
             .collect();
         self.repo.inspect(&self.head, &travelling)?;
@@ -231,11 +277,13 @@ impl<'r> Offline<'r> {
                 name: RepoName::parse("local/repository")?,
                 installation: None,
             },
-            branch: BranchName::parse("main")?,
-            default_branch: None,
+            branch: self.branch.clone(),
+            default_branch: Some(&self.default_branch)
+                .filter(|branch| **branch != self.branch)
+                .cloned(),
             number: PrNumber::new(0),
             title: String::new(),
-            author: Login::parse("nobody")?,
+            author: self.author.clone(),
             head_branch: "local".to_owned(),
             head: self.head.clone(),
             merged_as: self.head.clone(),

@@ -25,7 +25,10 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         }
         (base, head) => (base?, head?),
     };
-    let offline = Offline::new(&repo, base, head.clone(), args.labels.iter().cloned().collect());
+    let mut offline = Offline::new(&repo, base, head.clone(), args.labels.iter().cloned().collect())?;
+    if let Some(branch) = &args.branch {
+        offline = offline.onto(branch.clone());
+    }
     let planned = match offline.policy() {
         Ok(None) => {
             return Ok(not_found(anyhow::anyhow!(

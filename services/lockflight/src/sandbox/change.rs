@@ -93,7 +93,7 @@ impl FirstChange {
     pub(crate) fn remaining(&self, forge: &Forge) -> anyhow::Result<Vec<String>> {
         let repo = LocalRepository::open(forge.repository_dir(&self.repository)?)?;
         let head = repo.resolve(&self.branch)?;
-        let offline = Offline::new(&repo, self.base.clone(), head, BTreeSet::new());
+        let offline = Offline::new(&repo, self.base.clone(), head, BTreeSet::new())?;
         let Some(policy) = read_policy(&offline)? else {
             return Ok(Vec::new());
         };
@@ -168,7 +168,7 @@ async fn choose(forge: &Forge, name: &str, base: &CommitOid) -> anyhow::Result<S
         .map(|(directory, _)| directory)
         .collect();
     let repo = LocalRepository::open(forge.repository_dir(name)?)?;
-    let offline = Offline::new(&repo, base.clone(), base.clone(), BTreeSet::new());
+    let offline = Offline::new(&repo, base.clone(), base.clone(), BTreeSet::new())?;
     let Some(policy) = read_policy(&offline)? else {
         bail!(
             "the repository has no {TELEFONISTKA_FILE} on its default branch, so nothing would be promoted"
