@@ -26,6 +26,7 @@ mod overtaken;
 mod people;
 mod policies;
 mod policy;
+mod preview;
 mod refusals;
 mod sandbox;
 mod secrets;

@@ -263,6 +263,8 @@ pub enum Report {
         /// The comment, in Markdown.
         comment: String,
     },
+    /// What there is to say on a pull request that is still open.
+    Preview(Box<Preview>),
     /// The policy can't be used, or a step had to stop: a comment and a failed status.
     Failed {
         /// The step that it is about; none if it is about the change as a whole.
@@ -273,6 +275,52 @@ pub enum Report {
         /// The comment, in Markdown.
         comment: String,
     },
+}
+
+/// What is said on a pull request before it is merged: advice, which decides nothing. It is said only as long as the pull request is as
+/// it was when this was made: the head, the branch and, where they matter, the labels of the report's change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// One sentence.
+    pub title: String,
+    /// More of it, in Markdown.
+    pub summary: String,
+    /// Whether it is good.
+    pub verdict: Verdict,
+    /// What there is to say of lines of files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
+    /// The comment, in Markdown; none where there is nothing that needs a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether it may be another one with other labels.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub heeds_labels: bool,
+}
+
+/// Whether a change is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It will be promoted.
+    Good,
+    /// There is nothing to be promoted, or it can't be told.
+    Nothing,
+    /// The policy that it brings can't be used.
+    Broken,
+}
+
+/// Something to say of a line of a file, at the head of the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// What is wrong, or odd.
+    pub message: String,
+    /// Whether it is wrong.
+    pub is_error: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
@@ -466,6 +514,7 @@ mod tests {
                         Report::Nothing { .. } => "report.nothing".to_owned(),
                         Report::Steps { .. } => "report.steps".to_owned(),
                         Report::DryRun { .. } => "report.dry_run".to_owned(),
+                        Report::Preview(_) => "report.preview".to_owned(),
                         Report::Failed { .. } => "report.failed".to_owned(),
                     },
                     _ => envelope.routing_key(),
@@ -496,6 +545,7 @@ mod tests {
             "report.nothing",
             "report.steps",
             "report.dry_run",
+            "report.preview",
             "report.failed",
         ];
         assert_eq!(kinds, wanted.chain(others.map(str::to_owned)).collect());

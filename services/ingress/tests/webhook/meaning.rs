@@ -183,7 +183,6 @@ async fn the_label_that_asks_for_a_plan_is_published_and_no_other() {
     let ingress = start().await;
     let mut body = merged();
     body["action"] = json!("labeled");
-    body["pull_request"]["merged"] = json!(false);
     body["sender"] = json!({"id": 4, "login": "mona", "type": "User"});
     for (label, status) in [("show-plan", "accepted"), ("bug", "ignored")] {
         body["label"] = json!({"name": label});
@@ -196,6 +195,54 @@ async fn the_label_that_asks_for_a_plan_is_published_and_no_other() {
     };
     assert_eq!(delivery.label.as_deref(), Some("show-plan"));
     assert!(delivery.sender.is_some());
+}
+
+#[tokio::test]
+async fn what_may_lead_an_open_pull_request_elsewhere_is_published() {
+    let ingress = start().await;
+    let mut body = merged();
+    body["pull_request"]["merged"] = json!(false);
+    let mut tell = async |action: &str, branch: &str, changes: Value| {
+        body["action"] = json!(action);
+        body["label"] = json!({"name": "bug"});
+        body["changes"] = changes;
+        body["pull_request"]["head"]["ref"] = json!(branch);
+        let answered = ingress.send(pull_request(&body)).await;
+        answered.body["status"].as_str().unwrap().to_owned()
+    };
+    let base = json!({"base": {"ref": {"from": "main"}}});
+    for (action, changes) in [
+        ("opened", Value::Null),
+        ("synchronize", Value::Null),
+        ("reopened", Value::Null),
+        ("labeled", Value::Null),
+        ("unlabeled", Value::Null),
+        ("edited", base.clone()),
+    ] {
+        assert_eq!(
+            tell(action, "feature", changes.clone()).await,
+            "accepted",
+            "{action}"
+        );
+        assert_eq!(
+            tell(action, "promotions/1-a-0", changes).await,
+            "ignored",
+            "{action}"
+        );
+        let Message::Delivery(told) = ingress.take().await.body else {
+            panic!("not a delivery");
+        };
+        assert_eq!(told.action.as_deref(), Some(action));
+        assert!(!told.pull_request.unwrap().merged && told.label.is_none());
+    }
+    for (action, changes) in [
+        ("edited", json!({"title": {"from": "a"}})),
+        ("assigned", Value::Null),
+        ("review_requested", Value::Null),
+        ("closed", Value::Null),
+    ] {
+        assert_eq!(tell(action, "feature", changes).await, "ignored", "{action}");
+    }
 }
 
 #[tokio::test]

@@ -103,6 +103,12 @@ pub fn drift(report: &DriftReport, links: &Links) -> String {
         page.block("**No drift:** the targets of these components are equal to their sources.");
         return page.finish();
     }
+    found(&mut page, report, links);
+    page.finish()
+}
+
+/// Adds what differs to a page, where something does.
+pub(super) fn found(page: &mut Page, report: &DriftReport, links: &Links) {
     let targets = count(report.drifts.len(), "target differs", "targets differ");
     page.block(&format!(
         "**Drift:** {targets} from the source already, apart from this change. Nothing is blocked. Promoting a component \
@@ -117,10 +123,9 @@ pub fn drift(report: &DriftReport, links: &Links) -> String {
             count(drift.files.len(), "file differs", "files differ"),
         ));
         for file in &drift.files {
-            file_drift(&mut page, report, drift, file, links);
+            file_drift(page, report, drift, file, links);
         }
     }
-    page.finish()
 }
 
 fn file_drift(page: &mut Page, report: &DriftReport, drift: &Drift, file: &FileDrift, links: &Links) {
