@@ -1,6 +1,7 @@
 //! What stands on a pull request before it is merged.
 
-use lockflight_sandbox::CheckRun;
+use http::Method;
+use lockflight_sandbox::{CheckRun, HoldPoint, RequestMatcher};
 use lockflight_tests::world::{MONA, REPOSITORY, Setup, World, put, remove};
 
 use crate::native::native;
@@ -24,7 +25,7 @@ flows:
 fn check(world: &World, number: u64) -> Option<CheckRun> {
     let head = world.pull_request(number).head.sha;
     let runs = world.forge.check_runs(REPOSITORY, &head).unwrap();
-    runs.into_iter().filter(|run| run.name == PREVIEW).last()
+    runs.into_iter().rfind(|run| run.name == PREVIEW)
 }
 
 async fn until_check(world: &World, number: u64, title: &str) -> CheckRun {
@@ -249,6 +250,36 @@ async fn a_repository_without_a_policy_hears_nothing() {
             let head = world.pull_request(change).head.sha;
             assert_eq!(all_of(&world.forge, &head), 0);
             assert!(world.comments(change).is_empty());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_kill_while_a_preview_is_said_leaves_one_comment_and_one_check_run() {
+    native(WAVES)
+        .as_app()
+        .file("workspace/checkout/values.yaml", "replicas: 3\n")
+        .file("clusters/lab/checkout/values.yaml", "replicas: 5\n")
+        .run(async |world| {
+            for effect in ["/repos/*/*/issues/*/comments", "/repos/*/*/check-runs"] {
+                for point in [HoldPoint::BeforeEffect, HoldPoint::AfterEffect] {
+                    let matcher = RequestMatcher::rest(Method::POST, effect);
+                    let held = world.forge.faults().hold(matcher, point);
+                    let path = format!("workspace/checkout/{}.yaml", world.new_branch().replace('/', "-"));
+                    let change = world.open_change(&[put(&path, "a: 1\n")]).await;
+                    world.until_held(effect, &held).await;
+                    world.kill().await;
+                    held.release();
+                    world.restart().await;
+                    until_check(world, change, "Drift: 1 target has content of its own.").await;
+                    world.until_comment(change, "**Drift:**").await;
+                    world.quiet().await;
+                    assert_eq!(world.comments(change).len(), 1, "{effect} {point:?}");
+                    let head = world.pull_request(change).head.sha;
+                    let runs = world.forge.check_runs(REPOSITORY, &head).unwrap();
+                    assert_eq!(runs.len(), 1, "{effect} {point:?}");
+                }
+            }
         })
         .await;
 }

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockflight_fleet::worker::Failure;
+use lockflight_git::Blobs;
 use lockflight_git::port::MirrorPort;
 use lockflight_promotion::change::Change;
-use lockflight_promotion::plan::{Entry, Facts, Found, ListedFile, Listing, Plan, Step, Sync};
+use lockflight_promotion::plan::{Entry, Facts, Found, Listing, Plan, Step, Sync};
 use lockflight_promotion::text::drift::{Drift, DriftReport, FileDrift};
 use lockflight_promotion::values::{self, Format};
 use lockflight_promotion::{Base, CommitOid, ErrorClass, PathInRepo};
@@ -141,6 +142,13 @@ async fn past(
     Ok(past)
 }
 
+/// A file that differs, by its path below the component.
+struct Differing {
+    path: PathInRepo,
+    in_source: bool,
+    in_target: bool,
+}
+
 /// The files that differ at one target.
 async fn files(
     mirror: &impl MirrorPort,
@@ -168,7 +176,7 @@ async fn files(
         _ => listed(mirror, &target_at, &sync.to).await?,
     };
     let paths: BTreeSet<&Vec<u8>> = source.keys().chain(there.keys()).collect();
-    let mut differing: Vec<(PathInRepo, Option<&ListedFile>, Option<&ListedFile>)> = Vec::new();
+    let mut differing = Vec::new();
     for path in paths {
         let (from, to) = (source.get(path), there.get(path));
         let name = String::from_utf8_lossy(path);
@@ -177,42 +185,44 @@ async fn files(
         }
         if let Ok(path) = PathInRepo::parse(name.as_ref()) {
             *room -= 1;
-            differing.push((path, from, to));
+            let (in_source, in_target) = (from.is_some(), to.is_some());
+            differing.push(Differing {
+                path,
+                in_source,
+                in_target,
+            });
         }
     }
-    let wanted = |root: &PathInRepo,
-                  of: fn(&(PathInRepo, Option<&ListedFile>, Option<&ListedFile>)) -> bool| {
-        let paths = differing.iter().filter(|file| of(file));
-        paths
-            .map(|(path, ..)| root.join(path))
-            .collect::<Vec<PathInRepo>>()
-    };
-    let sources = mirror
-        .blobs(tip, &wanted(&sync.from, |file| file.1.is_some()), LARGEST)
-        .await?;
-    let targets = mirror
-        .blobs(&target_at, &wanted(&sync.to, |file| file.2.is_some()), LARGEST)
-        .await?;
+    let in_source = differing.iter().filter(|file| file.in_source);
+    let in_source: Vec<PathInRepo> = in_source.map(|file| sync.from.join(&file.path)).collect();
+    let in_target = differing.iter().filter(|file| file.in_target);
+    let in_target: Vec<PathInRepo> = in_target.map(|file| sync.to.join(&file.path)).collect();
+    let sources = mirror.blobs(tip, &in_source, LARGEST).await?;
+    let targets = mirror.blobs(&target_at, &in_target, LARGEST).await?;
     let mut files = Vec::new();
-    for (path, from, to) in &differing {
-        let before = targets.get(&sync.to.join(path));
-        let after = sources.get(&sync.from.join(path));
-        let is_read = |read: Option<&Result<Option<Vec<u8>>, _>>| !matches!(read, Some(Err(_)));
-        let mut file = if is_read(before) && is_read(after) {
-            let content = |read: Option<&'_ Result<Option<Vec<u8>>, lockflight_git::ReadError>>| match read {
-                Some(Ok(content)) => content.clone(),
-                Some(Err(_)) | None => None,
-            };
-            FileDrift::of(
-                path.clone(),
-                content(before).as_deref(),
-                content(after).as_deref(),
-            )
-        } else {
-            FileDrift::of(path.clone(), None, None)
+    for Differing {
+        path,
+        in_source,
+        in_target,
+    } in differing
+    {
+        let content = |texts: &Blobs, path: &PathInRepo| match texts.get(path) {
+            Some(Ok(content)) => Ok(content.clone()),
+            Some(Err(_)) => Err(()),
+            None => Ok(None),
         };
-        (file.in_source, file.in_target) = (from.is_some(), to.is_some());
-        files.push(file);
+        let before = content(&targets, &sync.to.join(&path));
+        let after = content(&sources, &sync.from.join(&path));
+        files.push(match (before, after) {
+            (Ok(before), Ok(after)) => FileDrift::of(path, before.as_deref(), after.as_deref()),
+            // Too large, or no file: it is only named.
+            _ => FileDrift {
+                path,
+                in_source,
+                in_target,
+                diff: String::new(),
+            },
+        });
     }
     Ok(files)
 }

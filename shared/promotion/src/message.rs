@@ -277,8 +277,10 @@ pub enum Report {
     },
 }
 
-/// What is said on a pull request before it is merged: advice, which decides nothing. It is said only as long as the pull request is as
-/// it was when this was made: the head, the branch and, where they matter, the labels of the report's change.
+/// What is said on a pull request before it is merged: advice, which decides nothing.
+///
+/// It is said only as long as the pull request is as it was when this was made: the head, the branch and, where they matter, the labels of the
+/// report's change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preview {
     /// One sentence.

@@ -1,5 +1,6 @@
 //! `lockflight drift`: which targets differ from what their sources would make of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
@@ -128,12 +129,11 @@ fn search(
             };
             offline = Offline::new(repo, tip.clone(), tip, labels)?.onto(branch.clone());
         }
-        if !sources.contains_key(&branch) {
-            let files = files(repo, offline.head(), policy)?;
-            sources.insert(branch, files);
-        }
-        let files = sources.get(&branch).cloned().unwrap_or_default();
-        let mut plan = offline.plan_paths(policy, files)?;
+        let files = match sources.entry(branch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(slot) => slot.insert(files(repo, offline.head(), policy)?),
+        };
+        let mut plan = offline.plan_paths(policy, files.clone())?;
         report.skipped.extend(plan.skipped.drain(..).filter(|skipped| {
             (args.components.is_empty() || args.components.contains(&skipped.component))
                 && is_wanted_target(args, &skipped.target)

@@ -48,7 +48,11 @@ fn none() -> DriftReport {
 
 #[test]
 fn a_change_that_goes_somewhere_says_where_and_needs_no_comment() {
-    let made = made(&sample::plan(), None, &none());
+    let plan = Plan {
+        dry_run: false,
+        ..sample::plan()
+    };
+    let made = made(&plan, None, &none());
     assert!(
         made.title.starts_with("Waiting to be merged; then goes to "),
         "{}",
