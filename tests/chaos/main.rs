@@ -42,5 +42,8 @@ fn world(policy: &str) -> Setup {
 
 /// A world with this policy on that fleet.
 fn on(fleet: Fleet, policy: &str) -> Setup {
-    Setup::new(LOCKFLIGHT).policy(policy).fleet(fleet)
+    Setup::new(LOCKFLIGHT)
+        .policy(policy)
+        .fleet(fleet)
+        .without_previews()
 }

@@ -95,6 +95,7 @@ async fn the_token_of_an_app_reaches_one_repository_and_no_more_than_is_needed()
 #[tokio::test]
 async fn a_repository_that_cannot_be_read_is_made_good_by_a_redelivery() {
     world(LAB)
+        .without_previews()
         .run(async |world| {
             world.forge.set_access(REPOSITORY, BOT, Access::None).unwrap();
             let change = world
@@ -119,6 +120,7 @@ async fn a_repository_that_cannot_be_read_is_made_good_by_a_redelivery() {
 #[tokio::test]
 async fn a_repository_that_may_only_be_read_is_made_good_by_a_redelivery() {
     world(LAB)
+        .without_previews()
         .run(async |world| {
             world.forge.set_access(REPOSITORY, BOT, Access::Read).unwrap();
             let change = world
@@ -145,6 +147,7 @@ async fn a_repository_that_may_only_be_read_is_made_good_by_a_redelivery() {
 #[tokio::test]
 async fn an_app_that_was_suspended_goes_on_after_a_redelivery() {
     world(LAB)
+        .without_previews()
         .as_app()
         .run(async |world| {
             let reading = RequestMatcher::rest(Method::GET, "/repos/*/*/pulls/*");

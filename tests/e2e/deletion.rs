@@ -153,6 +153,7 @@ async fn a_read_that_fails_never_deletes() {
         ),
     ];
     two_components()
+        .without_previews()
         .run(async |world| {
             for (name, matcher, effect) in faults {
                 world.forge.faults().add(Fault {

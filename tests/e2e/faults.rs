@@ -52,6 +52,7 @@ async fn trouble_with(world: &World, matcher: &RequestMatcher) {
 #[tokio::test]
 async fn trouble_with_the_opening_leaves_one_pull_request() {
     world(LAB)
+        .without_previews()
         .run(async |world| trouble_with(world, &rest(Method::POST, "pulls")).await)
         .await;
 }
@@ -59,6 +60,7 @@ async fn trouble_with_the_opening_leaves_one_pull_request() {
 #[tokio::test]
 async fn trouble_with_the_push_leaves_one_pull_request() {
     world(LAB)
+        .without_previews()
         .run(async |world| trouble_with(world, &RequestMatcher::git_receive_pack()).await)
         .await;
 }
@@ -66,6 +68,7 @@ async fn trouble_with_the_push_leaves_one_pull_request() {
 #[tokio::test]
 async fn trouble_with_the_label_leaves_one_pull_request() {
     world(LAB)
+        .without_previews()
         .run(async |world| trouble_with(world, &rest(Method::POST, "issues/*/labels")).await)
         .await;
 }
@@ -73,6 +76,7 @@ async fn trouble_with_the_label_leaves_one_pull_request() {
 #[tokio::test]
 async fn trouble_with_the_status_leaves_one_pull_request() {
     world(LAB)
+        .without_previews()
         .run(async |world| trouble_with(world, &rest(Method::POST, "statuses/*")).await)
         .await;
 }
@@ -80,6 +84,7 @@ async fn trouble_with_the_status_leaves_one_pull_request() {
 #[tokio::test]
 async fn trouble_with_the_merge_merges_once() {
     world(LAB_APPROVED)
+        .without_previews()
         .with_approver()
         .run(async |world| {
             for route in ["pulls/*/merge", "pulls/*/reviews"] {
@@ -109,6 +114,7 @@ async fn trouble_with_the_merge_merges_once() {
 #[tokio::test]
 async fn trouble_with_the_comment_leaves_one_comment() {
     world(DRY_RUN)
+        .without_previews()
         .run(async |world| {
             for (number, effect) in troubles().into_iter().enumerate() {
                 let matcher = rest(Method::POST, "issues/*/comments");
@@ -144,6 +150,7 @@ async fn a_rate_limit_is_waited_for() {
         ),
     ];
     world(LAB)
+        .without_previews()
         .run(async |world| {
             for (number, (matcher, effect)) in limits.into_iter().enumerate() {
                 world.forge.faults().add(Fault {
@@ -164,6 +171,7 @@ async fn a_rate_limit_is_waited_for() {
 #[tokio::test]
 async fn while_the_credentials_are_limited_nobody_asks() {
     world(LAB)
+        .without_previews()
         .run(async |world| {
             let limit = Effect::SecondaryWithRetryAfter(Duration::from_secs(1));
             world.forge.faults().add(Fault {

@@ -59,6 +59,7 @@ async fn assert_promoted_once(world: &World, changes: [u64; 2]) {
 
 async fn a_kill_leaves_one_pull_request(effect: RequestMatcher) {
     world(LAB)
+        .without_previews()
         .run(async |world| {
             let changes = kill_at(world, &effect).await;
             assert_promoted_once(world, changes).await;
@@ -104,6 +105,7 @@ async fn a_kill_at_the_reading_of_the_pull_request_leaves_one_pull_request() {
 #[tokio::test]
 async fn a_kill_at_the_comment_leaves_one_comment() {
     world(DRY_RUN)
+        .without_previews()
         .run(async |world| {
             let changes = kill_at(world, &rest(Method::POST, "issues/*/comments")).await;
             for change in changes {
@@ -120,7 +122,7 @@ async fn a_kill_at_the_comment_leaves_one_comment() {
 }
 
 fn with_approvals() -> Setup {
-    world(LAB_APPROVED).with_approver()
+    world(LAB_APPROVED).without_previews().with_approver()
 }
 
 /// One approval, by the second identity and of the right commit, and one merge of that commit.
@@ -173,6 +175,7 @@ async fn a_kill_at_the_merge_leaves_one_merge() {
 #[tokio::test]
 async fn a_kill_right_after_the_webhook_was_taken_loses_nothing() {
     world(LAB)
+        .without_previews()
         .run(async |world| {
             let mut changes = Vec::new();
             for round in 0..3 {

@@ -23,6 +23,7 @@ fn the_look() -> RequestMatcher {
 #[tokio::test]
 async fn what_was_reverted_while_a_merge_waited_is_not_merged_by_itself() {
     world(LAB_BY_ITSELF)
+        .without_previews()
         .setting("promotion.merge_poll=200ms")
         .file("workspace/checkout/values.yaml", "replicas: 2\n")
         .file("clusters/lab/checkout/values.yaml", "replicas: 2\n")
@@ -60,6 +61,7 @@ async fn what_was_reverted_while_a_merge_waited_is_not_merged_by_itself() {
 #[tokio::test]
 async fn a_part_that_was_reverted_is_left_out_of_a_promotion_that_comes_late() {
     world(LAB_BY_ITSELF)
+        .without_previews()
         .file("workspace/a/v.yaml", "v: 0\n")
         .file("clusters/lab/a/v.yaml", "v: 0\n")
         .file("workspace/b/v.yaml", "v: 0\n")
@@ -88,6 +90,7 @@ async fn a_part_that_was_reverted_is_left_out_of_a_promotion_that_comes_late() {
 #[tokio::test]
 async fn a_merge_the_wrong_way_round_hides_no_promotion() {
     world(LAB)
+        .without_previews()
         .file("workspace/checkout/values.yaml", "replicas: 2\n")
         .file("clusters/lab/checkout/values.yaml", "replicas: 2\n")
         .run(async |world| {

@@ -139,6 +139,7 @@ async fn a_change_that_concerns_no_flow_says_so_and_no_more() {
 #[tokio::test]
 async fn what_may_not_be_read_is_told_on_the_pull_request() {
     world(LAB)
+        .without_previews()
         .run(async |world| {
             world.forge.faults().add(Fault {
                 matcher: RequestMatcher::git_upload_pack(),

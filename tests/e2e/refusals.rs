@@ -1,6 +1,6 @@
 //! Webhooks that are refused, and leave no trace.
 
-use lockflight_tests::world::{Post, World, put};
+use lockflight_tests::world::{Post, Setup, World, put};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -8,6 +8,11 @@ use crate::policies::LAB;
 use crate::world;
 
 const GUID: &str = "12345678-1234-1234-1234-123456789abc";
+
+/// A world in which nothing is said of a pull request before it is merged, so that whatever is asked of the forge follows from what was posted.
+fn silent() -> Setup {
+    world(LAB).without_previews()
+}
 
 /// A webhook that would promote, were it taken: a real one that was lost.
 async fn lost_webhook(world: &World) -> Post {
@@ -34,7 +39,7 @@ async fn assert_nothing_happened(world: &World) {
 
 #[tokio::test]
 async fn what_is_not_signed_with_the_secret_is_refused() {
-    world(LAB)
+    silent()
         .run(async |world| {
             let good = lost_webhook(world).await;
             let signature = good.signature.clone().unwrap();
@@ -107,7 +112,7 @@ async fn what_is_not_signed_with_the_secret_is_refused() {
 
 #[tokio::test]
 async fn what_is_signed_but_no_webhook_is_refused() {
-    world(LAB)
+    silent()
         .run(async |world| {
             let good = lost_webhook(world).await;
             let cut = good.body.slice(..good.body.len() / 2);
@@ -134,7 +139,7 @@ async fn what_is_signed_but_no_webhook_is_refused() {
 
 #[tokio::test]
 async fn events_that_mean_nothing_to_us_are_taken_and_forgotten() {
-    world(LAB)
+    silent()
         .run(async |world| {
             lost_webhook(world).await;
             for event in ["star", "an_event_of_tomorrow", "push", "issues"] {
@@ -176,7 +181,7 @@ fn head(world: &World, length: &str) -> String {
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_before_it_is_there() {
-    world(LAB)
+    silent()
         .run(async |world| {
             lost_webhook(world).await;
             let announced = head(world, &format!("content-length: {}", 26 * 1024 * 1024));
@@ -202,7 +207,7 @@ async fn what_is_too_large_is_refused_before_it_is_there() {
 
 #[tokio::test]
 async fn what_ends_too_early_is_refused() {
-    world(LAB)
+    silent()
         .run(async |world| {
             lost_webhook(world).await;
             let announced = head(world, "content-length: 1000");
@@ -214,7 +219,7 @@ async fn what_ends_too_early_is_refused() {
 
 #[tokio::test]
 async fn the_health_of_serve_can_be_asked() {
-    world(LAB)
+    silent()
         .run(async |world| {
             let client = lockflight_tests::client::Client::new(world.webhook_address(), "");
             for path in ["/healthz", "/readyz"] {

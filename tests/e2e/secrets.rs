@@ -11,6 +11,7 @@ use crate::world;
 #[tokio::test]
 async fn no_process_is_started_to_talk_to_a_forge() {
     world(LAB)
+        .without_previews()
         .run(async |world| {
             for matcher in [
                 RequestMatcher::git_upload_pack(),

@@ -260,7 +260,8 @@ async fn a_scraper_reads_the_same_numbers_without_any_collector() {
             let (status, text) = world.page(Role::Serve, 0, "/metrics").await;
             assert_eq!(status, 200);
             for line in [
-                r#"lockflight_webhook_deliveries_total{lockflight_event="pull_request",lockflight_result="accepted"} 1"#,
+                // That the change was opened, and that it was merged.
+                r#"lockflight_webhook_deliveries_total{lockflight_event="pull_request",lockflight_result="accepted"} 2"#,
                 r#"lockflight_promotion_outcomes_total{lockflight_outcome="pull_request_opened"} 1"#,
                 r#"lockflight_worker_busy{lockflight_queue="steps"} 0"#,
                 "# TYPE lockflight_webhook_handle_duration_seconds histogram",

@@ -43,6 +43,7 @@ mod look;
 mod merge;
 mod ours;
 mod places;
+mod preview;
 mod promote;
 mod report;
 mod restraint;

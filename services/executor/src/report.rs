@@ -46,6 +46,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 said = Some((kind, comment));
                 (StatusState::Failure, summary.clone())
             }
+            Report::Preview(preview) => {
+                return self.preview(envelope, &client, change, preview).await;
+            }
             Report::Steps { flows, .. } if !flows.is_empty() => {
                 return self.drive(envelope, &client, report, head).await;
             }
@@ -153,16 +156,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     ) -> Result<(), Failure> {
         let us = self.forge.identity().await?.login;
         let guard = self.lock.acquire(change.repo.id).await?;
-        let said = self.say_locked(client, &guard, us, change, kind, text).await;
+        let said = self.say_locked(client, &guard, &us, change, kind, text).await;
         crate::release(guard).await;
         said
     }
 
-    async fn say_locked(
+    pub(crate) async fn say_locked(
         &self,
         client: &F::Repository,
         guard: &L::Guard,
-        us: Login,
+        us: &Login,
         change: &Change,
         kind: CommentKind<'_>,
         text: &str,
@@ -173,7 +176,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             .comments(number)
             .await?
             .into_iter()
-            .filter(|comment| comment.author == us)
+            .filter(|comment| comment.author == *us)
             .collect();
         let bodies = ours.iter().map(|comment| comment.body.as_str());
         let found = comment::find(&self.config.marker_keys(), repo, number, kind, bodies)

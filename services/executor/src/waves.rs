@@ -362,7 +362,9 @@ fn refusal(told: &Envelope) -> Option<&str> {
     match &told.body {
         Body::Report(report) => match &report.report {
             Report::Failed { summary, .. } => Some(summary),
-            Report::Nothing { .. } | Report::Steps { .. } | Report::DryRun { .. } => None,
+            Report::Nothing { .. } | Report::Steps { .. } | Report::DryRun { .. } | Report::Preview(_) => {
+                None
+            }
         },
         _ => None,
     }

@@ -172,10 +172,17 @@ struct PullRequestEvent<'j> {
     #[serde(borrow)]
     pull_request: PullRequest<'j>,
     label: Option<Label>,
+    changes: Option<Changes>,
     #[serde(borrow)]
     repository: RepositoryOf<'j>,
     installation: Option<Installation>,
     sender: Option<Account>,
+}
+
+/// What an edit has changed.
+#[derive(Deserialize)]
+struct Changes {
+    base: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -304,10 +311,35 @@ impl PullRequestEvent<'_> {
                     .and_then(|head| CommitOid::parse(head.sha?).ok()),
                 ..DeliveryV1::merged(number, String::new())
             },
-            _ => return Ok(Meaning::Nothing("only a merged pull request sets something off")),
+            // Where it goes is told beforehand; a promotion says so itself.
+            (action, _)
+                if !merged
+                    && !self.pull_request.may_promote()
+                    && may_lead_elsewhere(action, self.changes.as_ref()) =>
+            {
+                DeliveryV1 {
+                    action: Some(action.to_owned()),
+                    pull_request: Some(PullRequestHint { number, merged }),
+                    head: self
+                        .pull_request
+                        .head
+                        .and_then(|head| CommitOid::parse(head.sha?).ok()),
+                    ..DeliveryV1::merged(number, String::new())
+                }
+            }
+            _ => return Ok(Meaning::Nothing("nothing is done about this of a pull request")),
         };
         let delivery = Box::new(delivery);
         Ok(Meaning::Told { repo, delivery })
+    }
+}
+
+/// Whether an open pull request may go elsewhere after this than before.
+fn may_lead_elsewhere(action: &str, changes: Option<&Changes>) -> bool {
+    match action {
+        "opened" | "synchronize" | "reopened" | "labeled" | "unlabeled" => true,
+        "edited" => changes.is_some_and(|changes| changes.base.is_some()),
+        _ => false,
     }
 }
 

@@ -2,12 +2,13 @@
 
 pub(crate) mod bump;
 pub(crate) mod drift;
+pub(crate) mod explain;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lockflight_promotion::RepoName;
+use lockflight_promotion::{BranchName, RepoName};
 
 use crate::sandbox::example::Example;
 
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Tells which targets differ from what their sources would make of them. Offline; writes nothing.
     Drift(drift::DriftArgs),
+    /// Tells rule by rule why a component goes to each target, or does not. Offline; writes nothing.
+    Explain(explain::ExplainArgs),
     /// Opens a pull request that brings a new version into a file of a repository, or updates it. As Telefonistka's `bump-*` commands.
     Bump(bump::BumpArgs),
     /// Checks policy files. Offline; exit code 4 when one is not valid.
@@ -198,6 +201,10 @@ pub(crate) struct PlanArgs {
     #[arg(long = "label", value_name = "LABEL")]
     pub(crate) labels: Vec<String>,
 
+    /// The branch that the change is merged into. The default is the repository's default branch.
+    #[arg(long, value_name = "BRANCH", value_parser = branch)]
+    pub(crate) branch: Option<BranchName>,
+
     /// Where a clone of another repository is that the policy leads to, such as `acme/production=../production`. May be given more than
     /// once. Whether it accepts promotions is not looked at.
     #[arg(long, value_name = "OWNER/NAME=DIR", value_parser = beside)]
@@ -275,6 +282,11 @@ pub(crate) enum ReportFormat {
     Json,
     /// Workflow commands, which GitHub shows as annotations.
     Github,
+}
+
+/// A branch's name.
+fn branch(text: &str) -> Result<BranchName, String> {
+    BranchName::parse(text).map_err(|error| error.to_string())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

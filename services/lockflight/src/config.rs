@@ -93,6 +93,8 @@ struct PromotionConfig {
     /// How long a merge that waits for checks or reviews is put aside before it is looked at again.
     #[serde(with = "duration")]
     merge_poll: Duration,
+    /// Whether pull requests are told where they will go while they are open.
+    previews: bool,
 }
 
 /// `[queue]`: which one, and how failures are tried again.
@@ -196,6 +198,7 @@ impl Default for PromotionConfig {
             author_name: "Lockflight".to_owned(),
             author_email: "lockflight@users.noreply.github.com".to_owned(),
             merge_poll: Duration::from_secs(30),
+            previews: true,
         }
     }
 }
@@ -477,6 +480,7 @@ impl RolesToml {
                 email: self.promotion.author_email.clone(),
             },
             merge_poll: self.promotion.merge_poll,
+            previews: self.promotion.previews,
             max_attempts: self.queue.max_attempts.max(1),
             planners: which.planner.then_some(self.workers.planners),
             executors: which.executor.then_some(self.workers.executors),

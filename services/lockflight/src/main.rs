@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Completions { shell } => cmd::completions::run(shell),
         Command::Bump(args) => cmd::bump::run(&args, log),
         Command::Drift(args) => cmd::drift::run(&args),
+        Command::Explain(args) => cmd::explain::run(&args),
         Command::Plan(args) => cmd::plan::run(&args),
         Command::Validate(args) => cmd::validate::run(&args),
         Command::Init(args) => cmd::init::run(&args),

@@ -31,22 +31,29 @@ pub(crate) struct Offline<'r> {
     head: CommitOid,
     labels: BTreeSet<String>,
     others: &'r [Other],
+    author: Login,
+    /// The branch that the change is merged into, and the default branch.
+    branch: BranchName,
+    default_branch: BranchName,
 }
 
 /// Another repository that promotions lead to, in a clone of it on this machine.
 #[derive(Debug)]
 pub(crate) struct Other {
     name: RepoName,
-    branch: BranchName,
+    default_branch: Option<BranchName>,
     repo: LocalRepository,
 }
 
 impl Other {
-    /// Takes a clone for the repository of that name. Its `HEAD` says which its default branch is.
+    /// Takes a clone for the repository of that name.
     pub(crate) fn open(name: RepoName, path: &Path, source: &LocalRepository) -> Result<Self, LocalError> {
         let repo = LocalRepository::open(path)?.with_objects_of(source)?;
-        let branch = repo.head_branch()?;
-        Ok(Self { name, branch, repo })
+        Ok(Self {
+            name,
+            default_branch: repo.default_branch(),
+            repo,
+        })
     }
 }
 
@@ -54,19 +61,27 @@ impl Other {
 type Place<'r> = (&'r LocalRepository, CommitOid);
 
 impl<'r> Offline<'r> {
-    pub(crate) const fn new(
+    /// A change that is merged into the default branch.
+    pub(crate) fn new(
         repo: &'r LocalRepository,
         base: CommitOid,
         head: CommitOid,
         labels: BTreeSet<String>,
-    ) -> Self {
-        Self {
+    ) -> anyhow::Result<Self> {
+        let default_branch = match repo.default_branch() {
+            Some(branch) => branch,
+            None => BranchName::parse("main")?,
+        };
+        Ok(Self {
             repo,
             base,
             head,
             labels,
             others: &[],
-        }
+            author: Login::parse("nobody")?,
+            branch: default_branch.clone(),
+            default_branch,
+        })
     }
 
     /// The same with other repositories beside it.
@@ -75,11 +90,37 @@ impl<'r> Offline<'r> {
         self
     }
 
-    /// The policy at the head; none if there is no file. Lockflight's own goes before Telefonistka's.
+    /// The same, merged into this branch.
+    pub(crate) fn onto(mut self, branch: BranchName) -> Self {
+        self.branch = branch;
+        self
+    }
+
+    /// The same, by this person.
+    pub(crate) fn by(mut self, author: Login) -> Self {
+        self.author = author;
+        self
+    }
+
+    /// The commit with the change.
+    pub(crate) const fn head(&self) -> &CommitOid {
+        &self.head
+    }
+
+    /// The policy at the head, or that of the default branch where the change goes to another one; none if there is no file. Lockflight's own
+    /// goes before Telefonistka's.
     pub(crate) fn policy(&self) -> Result<Option<Policy>, OfflineError> {
+        let at = if self.branch == self.default_branch {
+            self.head.clone()
+        } else {
+            match self.tip(&self.default_branch)? {
+                Some(commit) => commit,
+                None => return Ok(None),
+            }
+        };
         for name in [NATIVE_FILE, TELEFONISTKA_FILE] {
             let file = PathInRepo::parse(name).context("the policy file's name")?;
-            if let Some(text) = self.text(&self.head, &file)? {
+            if let Some(text) = self.text(&at, &file)? {
                 return Policy::compile(name, &text)
                     .map(Some)
                     .map_err(OfflineError::Policy);
@@ -153,11 +194,21 @@ impl<'r> Offline<'r> {
             return branch_tip(self.repo, branch);
         };
         match self.others.iter().find(|other| other.name == *name) {
-            Some(other) => branch_tip(&other.repo, base.branch.as_ref().unwrap_or(&other.branch)),
+            Some(other) => match base.branch.as_ref().or(other.default_branch.as_ref()) {
+                Some(branch) => branch_tip(&other.repo, branch),
+                None => Ok(Err(
+                    "its default branch can't be told; check it out in the clone".to_owned()
+                )),
+            },
             None => Ok(Err(format!(
                 "it is another repository; say where a clone of it is: --beside {name}=DIR"
             ))),
         }
+    }
+
+    /// The commit that a branch is at here, or was at `origin` when that was last fetched.
+    pub(crate) fn tip(&self, branch: &BranchName) -> anyhow::Result<Option<CommitOid>> {
+        tip(self.repo, branch)
     }
 
     fn content(&self, base: &Base, (repo, commit): &Place<'r>, wanted: ReadsAt) -> anyhow::Result<Content> {
@@ -172,13 +223,13 @@ impl<'r> Offline<'r> {
                     name: other.name.clone(),
                     installation: None,
                 };
-                (repository, other.branch.clone())
+                (repository, other.default_branch.clone())
             })
         };
         let (other, default_branch) = self.others.iter().enumerate().find_map(other).unzip();
         Ok(Content {
             repo: other,
-            branch: base.branch.clone().or(default_branch),
+            branch: base.branch.clone().or_else(|| default_branch.flatten()),
             entries: repo.entries(commit, &entries).context(unreadable)?,
             listings: repo.listings(commit, &listings).context(unreadable)?,
             files: repo
@@ -222,6 +273,8 @@ impl<'r> Offline<'r> {
         let travelling: Vec<_> = step
             .sync
             .iter()
+            // Keys are no directory, and what they are taken from was read when the plan was made.
+            .filter(|sync| sync.keys.is_none())
             .map(|sync| (sync.from.clone(), sync.tree.clone()))
             .collect();
         self.repo.inspect(&self.head, &travelling)?;
@@ -266,11 +319,13 @@ impl<'r> Offline<'r> {
                 name: RepoName::parse("local/repository")?,
                 installation: None,
             },
-            branch: BranchName::parse("main")?,
-            default_branch: None,
+            branch: self.branch.clone(),
+            default_branch: Some(&self.default_branch)
+                .filter(|branch| **branch != self.branch)
+                .cloned(),
             number: PrNumber::new(0),
             title: String::new(),
-            author: Login::parse("nobody")?,
+            author: self.author.clone(),
             head_branch: "local".to_owned(),
             head: self.head.clone(),
             merged_as: self.head.clone(),
@@ -297,18 +352,26 @@ impl<'r> Offline<'r> {
     }
 }
 
-/// The tip of a branch, as this clone or its origin has it.
+/// The commit that a branch of a clone is at, or was at `origin` when that was last fetched.
+fn tip(repo: &LocalRepository, branch: &BranchName) -> anyhow::Result<Option<CommitOid>> {
+    for place in ["refs/heads", "refs/remotes/origin"] {
+        match repo.resolve(&format!("{place}/{branch}")) {
+            Err(LocalError::NoSuchRevision { .. }) => {}
+            found => return Ok(Some(found?)),
+        }
+    }
+    Ok(None)
+}
+
+/// The tip of a branch as a place, or why there is none.
 fn branch_tip<'r>(
     repo: &'r LocalRepository,
     branch: &BranchName,
 ) -> anyhow::Result<Result<Place<'r>, String>> {
-    for place in ["refs/heads", "refs/remotes/origin"] {
-        match repo.resolve(&format!("{place}/{branch}")) {
-            Err(LocalError::NoSuchRevision { .. }) => {}
-            found => return Ok(Ok((repo, found?))),
-        }
-    }
-    Ok(Err("there is no such branch in this repository".to_owned()))
+    Ok(match tip(repo, branch)? {
+        Some(commit) => Ok((repo, commit)),
+        None => Err("there is no such branch in this repository".to_owned()),
+    })
 }
 
 #[cfg(test)]

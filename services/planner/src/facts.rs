@@ -162,11 +162,11 @@ pub(crate) async fn policy_of(
 }
 
 /// What a pull request is read with.
-struct Read<'r, F, R, G> {
-    forge: &'r F,
-    mirrors: &'r G,
-    client: &'r R,
-    pull_request: &'r PullRequest,
+pub(crate) struct Read<'r, F, R, G> {
+    pub(crate) forge: &'r F,
+    pub(crate) mirrors: &'r G,
+    pub(crate) client: &'r R,
+    pub(crate) pull_request: &'r PullRequest,
 }
 
 impl<F: ForgePort, G: MirrorsPort> Read<'_, F, F::Repository, G> {
@@ -273,7 +273,7 @@ impl<F: ForgePort, G: MirrorsPort> Read<'_, F, F::Repository, G> {
     }
 
     /// Has the commit of the change here.
-    async fn fetch(&self, mirror: &G::Mirror, change: &Change) -> Result<(), Failure> {
+    pub(crate) async fn fetch(&self, mirror: &G::Mirror, change: &Change) -> Result<(), Failure> {
         if self.pull_request.merged {
             mirror.fetch(&change.branch, &change.merged_as).await?;
         } else {
@@ -285,7 +285,7 @@ impl<F: ForgePort, G: MirrorsPort> Read<'_, F, F::Repository, G> {
     }
 
     /// Reads another branch, or another repository, as it is now.
-    async fn elsewhere(
+    pub(crate) async fn elsewhere(
         &self,
         change: &Change,
         own: &G::Mirror,
@@ -357,7 +357,7 @@ async fn unwelcome(
 }
 
 /// The mirror of the repository that `client` talks about.
-async fn open<G: MirrorsPort>(
+pub(crate) async fn open<G: MirrorsPort>(
     mirrors: &G,
     client: &impl RepositoryPort,
     repo: RepoId,
@@ -371,7 +371,11 @@ async fn open<G: MirrorsPort>(
 }
 
 /// What stands in a commit, as far as a plan needs it.
-async fn content(mirror: &impl MirrorPort, commit: &CommitOid, reads: &ReadsAt) -> Result<Content, Failure> {
+pub(crate) async fn content(
+    mirror: &impl MirrorPort,
+    commit: &CommitOid,
+    reads: &ReadsAt,
+) -> Result<Content, Failure> {
     let list = |paths: &BTreeSet<PathInRepo>| paths.iter().cloned().collect::<Vec<_>>();
     let mut content = Content {
         entries: mirror.entries(commit, &list(&reads.entries)).await?,
@@ -389,7 +393,7 @@ async fn content(mirror: &impl MirrorPort, commit: &CommitOid, reads: &ReadsAt) 
 }
 
 /// The policy at a commit; none if there is no file. Lockflight's own file goes before Telefonistka's.
-async fn policy(
+pub(crate) async fn policy(
     mirror: &impl MirrorPort,
     at: &CommitOid,
 ) -> Result<Result<Option<Policy>, PolicyErrors>, Failure> {
@@ -408,7 +412,7 @@ async fn policy(
 }
 
 /// The change, with a date that git has yet to tell.
-fn change(
+pub(crate) fn change(
     repo: &Repository,
     pull_request: &PullRequest,
     merged_as: CommitOid,
@@ -443,7 +447,7 @@ fn change(
 
 /// The way that the change has come so far. A marker is believed only if we signed it for this very branch. The unsigned one of Telefonistka
 /// decides nothing of what is promoted where: it tells whom to assign, and which promotion this belongs to.
-fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequest) -> Lineage {
+pub(crate) fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequest) -> Lineage {
     // A fork's branch may bear the name of one of ours, and its body may hold a copy of a marker.
     if pull_request
         .head_repo
@@ -480,7 +484,7 @@ fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request: &PullRequ
 
 /// The policy files of components: at the merge commit, or, where the change removed the component, at the commit before, so
 /// that removing a component does not also remove what keeps it from places.
-async fn read_component_policies(
+pub(crate) async fn read_component_policies(
     mirror: &impl MirrorPort,
     file: &str,
     at: &CommitOid,
@@ -524,7 +528,7 @@ async fn read_component_policies(
 }
 
 /// A policy file's text; none if it is proven absent. What is no readable text is an error of the policy.
-fn text(
+pub(crate) fn text(
     path: &PathInRepo,
     read: Result<Option<Vec<u8>>, ReadError>,
 ) -> Result<Result<Option<String>, PolicyErrors>, Failure> {

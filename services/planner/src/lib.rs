@@ -5,9 +5,11 @@
 //! the same moment as the delivery is settled. Planning a delivery again therefore yields the same messages, and is harmless.
 
 mod command;
+mod drift;
 mod facts;
 mod forward;
 mod phases;
+mod preview;
 mod reply;
 mod sweep;
 
@@ -40,6 +42,7 @@ pub struct Planner<F = Forge, G = Mirrors> {
     forge: F,
     mirrors: G,
     marker_keys: Arc<[MarkerKey]>,
+    previews: bool,
 }
 
 impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
@@ -50,7 +53,15 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             forge,
             mirrors,
             marker_keys: marker_keys.into(),
+            previews: true,
         }
+    }
+
+    /// Whether pull requests are told where they will go while they are open. Without a word they are.
+    #[must_use]
+    pub fn with_previews(mut self, previews: bool) -> Self {
+        self.previews = previews;
+        self
     }
 
     /// What follows from the end of pull request `number`: it may be a change to promote, and a step that the promotion of another change
@@ -184,6 +195,9 @@ impl<F: ForgePort, G: MirrorsPort> Handler for Planner<F, G> {
         };
         if let Some(follow) = self.asked(envelope, delivery).await? {
             return Ok(Done::Ack(follow));
+        }
+        if let Some(number) = preview::asked_by(delivery).filter(|_| self.previews) {
+            return Ok(Done::Ack(self.preview(envelope, delivery, number).await?));
         }
         match ended_pull_request(delivery) {
             Some(number) => Ok(Done::Ack(self.ended(envelope, number).await?)),

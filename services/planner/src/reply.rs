@@ -110,7 +110,7 @@ pub(crate) fn unreadable(reason: &str) -> Report {
 }
 
 /// Why a plan has no steps; completes "Nothing to promote: ".
-fn why_nothing(change: &Change, plan: &Plan) -> String {
+pub(crate) fn why_nothing(change: &Change, plan: &Plan) -> String {
     if plan.matched_paths == 0 && change.lineage.origin.is_some() {
         "no flow leads on from here, the change is at the end of its way".to_owned()
     } else if plan.matched_paths == 0 {

@@ -111,20 +111,6 @@ impl LocalRepository {
         Ok(self)
     }
 
-    /// The branch that `HEAD` names, which in a fresh clone is the default branch.
-    ///
-    /// # Errors
-    /// When it names none that has a commit.
-    pub fn head_branch(&self) -> Result<BranchName, LocalError> {
-        let none = |source| LocalError::NoSuchRevision {
-            rev: "HEAD".to_owned(),
-            source,
-        };
-        let head = self.repo.head().map_err(none)?;
-        let name = head.shorthand().map_err(none)?;
-        BranchName::parse(name).map_err(|error| none(git2::Error::from_str(&error.to_string())))
-    }
-
     fn objects(&self) -> Result<Objects<'_>, ReadError> {
         Objects::complete(&self.repo)
     }
@@ -143,6 +129,36 @@ impl LocalRepository {
                 source,
             })?;
         Ok(commit_oid(commit.id())?)
+    }
+
+    /// The default branch, as far as that can be told here: what a bare repository's HEAD names, as that of a forge; in a work tree what the
+    /// HEAD of `origin` names, or else `main` or `master` if there is one, or else what is checked out. None if nothing is.
+    #[must_use]
+    pub fn default_branch(&self) -> Option<BranchName> {
+        let named = |reference: &str, place: &str| {
+            let found = self.repo.find_reference(reference).ok()?;
+            let target = found
+                .symbolic_target()
+                .ok()
+                .flatten()?
+                .strip_prefix(place)?
+                .to_owned();
+            BranchName::parse(target).ok()
+        };
+        let there = |name: &str| {
+            let is = |place: &str| self.repo.find_reference(&format!("{place}/{name}")).is_ok();
+            (is("refs/heads") || is("refs/remotes/origin"))
+                .then(|| BranchName::parse(name).ok())
+                .flatten()
+        };
+        let checked_out = || named("HEAD", "refs/heads/");
+        if self.repo.is_bare() {
+            return checked_out();
+        }
+        named("refs/remotes/origin/HEAD", "refs/remotes/origin/")
+            .or_else(|| there("main"))
+            .or_else(|| there("master"))
+            .or_else(checked_out)
     }
 
     /// The best common ancestor of two commits.

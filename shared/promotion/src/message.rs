@@ -290,6 +290,8 @@ pub enum Report {
         /// The comment, in Markdown.
         comment: String,
     },
+    /// What there is to say on a pull request that is still open.
+    Preview(Box<Preview>),
     /// The policy can't be used, or a step had to stop: a comment and a failed status.
     Failed {
         /// The step that it is about; none if it is about the change as a whole.
@@ -300,6 +302,54 @@ pub enum Report {
         /// The comment, in Markdown.
         comment: String,
     },
+}
+
+/// What is said on a pull request before it is merged: advice, which decides nothing.
+///
+/// It is said only as long as the pull request is as it was when this was made: the head, the branch and, where they matter, the labels of the
+/// report's change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// One sentence.
+    pub title: String,
+    /// More of it, in Markdown.
+    pub summary: String,
+    /// Whether it is good.
+    pub verdict: Verdict,
+    /// What there is to say of lines of files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
+    /// The comment, in Markdown; none where there is nothing that needs a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether it may be another one with other labels.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub heeds_labels: bool,
+}
+
+/// Whether a change is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It will be promoted.
+    Good,
+    /// There is nothing to be promoted, or it can't be told.
+    Nothing,
+    /// The policy that it brings can't be used.
+    Broken,
+}
+
+/// Something to say of a line of a file, at the head of the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// What is wrong, or odd.
+    pub message: String,
+    /// Whether it is wrong.
+    pub is_error: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "this is how serde calls it")]
@@ -489,93 +539,4 @@ pub struct Phase {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use serde_json::Value;
-
-    use super::*;
-
-    /// Messages as version 0.1 wrote them. What is in here has to be read for as long as such a message may lie in a queue or a journal:
-    /// add to it, change nothing.
-    const WRITTEN: &str = include_str!("message/golden.json");
-
-    fn written() -> Vec<Value> {
-        serde_json::from_str(WRITTEN).unwrap()
-    }
-
-    #[test]
-    fn what_was_once_written_is_read_and_written_alike() {
-        for message in written() {
-            let envelope: Envelope = serde_json::from_value(message.clone()).unwrap();
-            assert_eq!(
-                serde_json::to_value(&envelope).unwrap(),
-                message,
-                "{}",
-                envelope.id
-            );
-        }
-    }
-
-    #[test]
-    fn what_a_newer_version_adds_is_passed_over() {
-        for mut message in written() {
-            let known: Envelope = serde_json::from_value(message.clone()).unwrap();
-            message["added"] = Value::from("later");
-            message["body"]["added"] = Value::from(1);
-            assert_eq!(serde_json::from_value::<Envelope>(message).unwrap(), known);
-        }
-    }
-
-    #[test]
-    fn there_is_a_sample_of_every_kind() {
-        let kinds: BTreeSet<String> = written()
-            .into_iter()
-            .map(|message| {
-                let envelope: Envelope = serde_json::from_value(message).unwrap();
-                match &envelope.body {
-                    Body::Report(report) => match report.report {
-                        Report::Nothing { .. } => "report.nothing".to_owned(),
-                        Report::Steps { .. } => "report.steps".to_owned(),
-                        Report::DryRun { .. } => "report.dry_run".to_owned(),
-                        Report::Failed { .. } => "report.failed".to_owned(),
-                    },
-                    _ => envelope.routing_key(),
-                }
-            })
-            .collect();
-        let outcomes = [
-            "ignored",
-            "planned",
-            "branch_pushed",
-            "pull_request_opened",
-            "merged",
-            "no_change",
-            "declined",
-            "superseded",
-            "reported",
-            "commanded",
-            "forwarding",
-            "forwarded",
-            "not_forwarded",
-            "stopped",
-            "retried",
-            "parked",
-        ];
-        let wanted = outcomes.map(|name| format!("outcome.{name}")).into_iter();
-        let others = [
-            "delivery.pull_request",
-            "delivery.issue_comment",
-            "push.default",
-            "forward.send",
-            "step.command",
-            "step.promote",
-            "step.merge",
-            "report.nothing",
-            "report.steps",
-            "report.dry_run",
-            "report.failed",
-        ];
-        assert_eq!(kinds, wanted.chain(others.map(str::to_owned)).collect());
-    }
-}
+mod tests;

@@ -121,6 +121,13 @@ impl Setup {
         self
     }
 
+    /// Says nothing on pull requests before they are merged: for stories of a fault, a hold or a kill that the merge is to meet, and not the
+    /// preview of the same pull request.
+    #[must_use]
+    pub fn without_previews(self) -> Self {
+        self.setting("promotion.previews=false")
+    }
+
     /// Gives each process a variable of the environment, in all its lives, as `OTEL_METRIC_EXPORT_INTERVAL=1000`.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {

@@ -3,5 +3,6 @@
 mod batch;
 mod command;
 mod forge;
+mod preview;
 mod report;
 mod world;

@@ -183,7 +183,6 @@ async fn the_label_that_asks_for_a_plan_is_published_and_no_other() {
     let ingress = start().await;
     let mut body = merged();
     body["action"] = json!("labeled");
-    body["pull_request"]["merged"] = json!(false);
     body["sender"] = json!({"id": 4, "login": "mona", "type": "User"});
     for (label, status) in [("show-plan", "accepted"), ("bug", "ignored")] {
         body["label"] = json!({"name": label});
@@ -196,6 +195,54 @@ async fn the_label_that_asks_for_a_plan_is_published_and_no_other() {
     };
     assert_eq!(delivery.label.as_deref(), Some("show-plan"));
     assert!(delivery.sender.is_some());
+}
+
+#[tokio::test]
+async fn what_may_lead_an_open_pull_request_elsewhere_is_published() {
+    let ingress = start().await;
+    let mut body = merged();
+    body["pull_request"]["merged"] = json!(false);
+    let mut tell = async |action: &str, branch: &str, changes: Value| {
+        body["action"] = json!(action);
+        body["label"] = json!({"name": "bug"});
+        body["changes"] = changes;
+        body["pull_request"]["head"]["ref"] = json!(branch);
+        let answered = ingress.send(pull_request(&body)).await;
+        answered.body["status"].as_str().unwrap().to_owned()
+    };
+    let base = json!({"base": {"ref": {"from": "main"}}});
+    for (action, changes) in [
+        ("opened", Value::Null),
+        ("synchronize", Value::Null),
+        ("reopened", Value::Null),
+        ("labeled", Value::Null),
+        ("unlabeled", Value::Null),
+        ("edited", base.clone()),
+    ] {
+        assert_eq!(
+            tell(action, "feature", changes.clone()).await,
+            "accepted",
+            "{action}"
+        );
+        assert_eq!(
+            tell(action, "promotions/1-a-0", changes).await,
+            "ignored",
+            "{action}"
+        );
+        let Message::Delivery(told) = ingress.take().await.body else {
+            panic!("not a delivery");
+        };
+        assert_eq!(told.action.as_deref(), Some(action));
+        assert!(!told.pull_request.unwrap().merged && told.label.is_none());
+    }
+    for (action, changes) in [
+        ("edited", json!({"title": {"from": "a"}})),
+        ("assigned", Value::Null),
+        ("review_requested", Value::Null),
+        ("closed", Value::Null),
+    ] {
+        assert_eq!(tell(action, "feature", changes).await, "ignored", "{action}");
+    }
 }
 
 #[tokio::test]
@@ -394,13 +441,17 @@ async fn real_payloads_of_every_event_are_taken() {
         let event = name.split('.').next().unwrap();
         let body = std::fs::read(&path).unwrap();
         let payload: Value = serde_json::from_slice(&body).unwrap();
-        let merged = event == "pull_request"
-            && payload["action"] == "closed"
-            && payload["pull_request"]["merged"] == true;
-        expected += usize::from(merged);
+        let action = payload["action"].as_str().unwrap_or_default();
+        let told = event == "pull_request"
+            && if payload["pull_request"]["merged"] == true {
+                action == "closed"
+            } else {
+                ["opened", "synchronize", "reopened", "labeled", "unlabeled"].contains(&action)
+            };
+        expected += usize::from(told);
         seen += 1;
         let answered = ingress.send(delivery(event, body)).await;
-        let status = match (event, merged) {
+        let status = match (event, told) {
             ("ping", _) => "pong",
             (_, true) => "accepted",
             (_, false) => "ignored",

@@ -1,5 +1,6 @@
 //! `lockflight drift`: which targets differ from what their sources would make of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
@@ -7,7 +8,7 @@ use lockflight_git::{Committed, LocalError, LocalRepository};
 use lockflight_promotion::plan::{Skipped, Step, Sync};
 use lockflight_promotion::policy::{Directories, NATIVE_FILE, Policy, TELEFONISTKA_FILE};
 use lockflight_promotion::text::drift::FileDrift;
-use lockflight_promotion::{CommitOid, PathInRepo};
+use lockflight_promotion::{BranchName, CommitOid, PathInRepo};
 use serde::Serialize;
 
 use super::validate;
@@ -31,7 +32,7 @@ pub(crate) fn run(args: &DriftArgs) -> anyhow::Result<Exit> {
         Err(error @ LocalError::NoSuchRevision { .. }) => return Ok(not_found(&error.into())),
         head => head?,
     };
-    let plain = Offline::new(&repo, head.clone(), head.clone(), BTreeSet::new());
+    let plain = Offline::new(&repo, head.clone(), head.clone(), BTreeSet::new())?;
     let found = match plain.policy() {
         Ok(None) => {
             return Ok(not_found(&anyhow::anyhow!(
@@ -100,10 +101,10 @@ fn search(
     policy: &Policy,
     args: &DriftArgs,
 ) -> Result<Report, OfflineError> {
-    let files = files(repo, head, policy)?;
     let mut report = Report::default();
-    // A flow that asks for a label is looked at as if the change had it.
-    let mut labels: BTreeMap<BTreeSet<String>, BTreeSet<usize>> = BTreeMap::new();
+    // A flow that begins on another branch is looked at as if the change were there, and one that asks for a label as if the change had it.
+    let mut looks: BTreeMap<(Option<&BranchName>, BTreeSet<String>), BTreeSet<usize>> = BTreeMap::new();
+    let mut sources: BTreeMap<Option<&BranchName>, Vec<String>> = BTreeMap::new();
     for (index, flow) in policy.flows().iter().enumerate() {
         if !flow.conditions.any_author.is_empty() {
             report.notes.insert(format!(
@@ -113,11 +114,25 @@ fn search(
             continue;
         }
         let one: BTreeSet<String> = flow.conditions.any_label.first().cloned().into_iter().collect();
-        labels.entry(one).or_default().insert(index);
+        let branch = flow.source.branch.as_ref();
+        looks.entry((branch, one)).or_default().insert(index);
     }
     let mut room = MOST;
-    for (labels, flows) in labels {
-        let offline = Offline::new(repo, head.clone(), head.clone(), labels);
+    for ((branch, labels), flows) in looks {
+        let mut offline = Offline::new(repo, head.clone(), head.clone(), labels.clone())?;
+        if let Some(branch) = branch {
+            let Some(tip) = offline.tip(branch)? else {
+                report.notes.insert(format!(
+                    "there is no branch {branch} in this repository, so the flows that begin there were left out"
+                ));
+                continue;
+            };
+            offline = Offline::new(repo, tip.clone(), tip, labels)?.onto(branch.clone());
+        }
+        let files = match sources.entry(branch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(slot) => slot.insert(files(repo, offline.head(), policy)?),
+        };
         let mut plan = offline.plan_paths(policy, files.clone())?;
         report.skipped.extend(plan.skipped.drain(..).filter(|skipped| {
             (args.components.is_empty() || args.components.contains(&skipped.component))
@@ -144,7 +159,11 @@ fn search(
 }
 
 /// The files of all sources at a commit. No content is read.
-fn files(repo: &LocalRepository, head: &CommitOid, policy: &Policy) -> anyhow::Result<Vec<String>> {
+pub(super) fn files(
+    repo: &LocalRepository,
+    head: &CommitOid,
+    policy: &Policy,
+) -> anyhow::Result<Vec<String>> {
     let mut directories = BTreeSet::new();
     for flow in policy.flows() {
         directories.insert(match &flow.source.directories {

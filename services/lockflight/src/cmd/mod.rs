@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod configured;
 pub(crate) mod doctor;
 pub(crate) mod drift;
+pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod init;
 pub(crate) mod parked;

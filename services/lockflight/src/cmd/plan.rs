@@ -34,7 +34,10 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         }
     }
     let labels = args.labels.iter().cloned().collect();
-    let offline = Offline::new(&repo, base, head.clone(), labels).beside(&others);
+    let mut offline = Offline::new(&repo, base, head.clone(), labels)?.beside(&others);
+    if let Some(branch) = &args.branch {
+        offline = offline.onto(branch.clone());
+    }
     let planned = match offline.policy() {
         Ok(None) => {
             return Ok(not_found(anyhow::anyhow!(

@@ -166,6 +166,7 @@ async fn start_roles(
             email: "lockflight@users.noreply.localhost".to_owned(),
         },
         merge_poll: Duration::from_secs(2),
+        previews: true,
         planners: Some(2),
         executors: Some(4),
         // It may call nobody.

@@ -138,7 +138,9 @@ impl Clones {
     }
 
     fn offline(&self) -> Offline<'_> {
-        Offline::new(&self.own, self.base.clone(), self.head.clone(), BTreeSet::new()).beside(&self.others)
+        Offline::new(&self.own, self.base.clone(), self.head.clone(), BTreeSet::new())
+            .unwrap()
+            .beside(&self.others)
     }
 
     /// The clone that a step leads to.

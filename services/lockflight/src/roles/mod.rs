@@ -110,6 +110,8 @@ pub(crate) struct WorkersConfig {
     pub(crate) author: Identity,
     /// How long a merge that waits for checks or reviews is put aside before it is looked at again.
     pub(crate) merge_poll: Duration,
+    /// Whether pull requests are told where they will go while they are open.
+    pub(crate) previews: bool,
     pub(crate) max_attempts: u32,
     /// Messages in hand at the same time; none if the process has no planner.
     pub(crate) planners: Option<usize>,

@@ -64,7 +64,8 @@ pub(super) fn start<Q: Queue, L: RepoLock>(
         if let Some(every) = config.sweep {
             drop(shutdown.spawn("sweep", sweep(forge.clone(), every, sweeps, shutdown.clone())));
         }
-        let planner = Planner::new(forge.clone(), mirrors.clone(), config.marker_keys.clone());
+        let planner = Planner::new(forge.clone(), mirrors.clone(), config.marker_keys.clone())
+            .with_previews(config.previews);
         let options = WorkerOptions {
             concurrency: planners.max(1),
             ..WorkerOptions::default()

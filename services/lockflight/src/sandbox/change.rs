@@ -129,7 +129,7 @@ impl FirstChange {
             let directory = forge.repository_dir(name)?;
             others.push(Other::open(RepoName::parse(name)?, &directory, &repo)?);
         }
-        let offline = Offline::new(&repo, self.base.clone(), head, BTreeSet::new()).beside(&others);
+        let offline = Offline::new(&repo, self.base.clone(), head, BTreeSet::new())?.beside(&others);
         let Some(policy) = read_policy(&offline)? else {
             return Ok(Vec::new());
         };
@@ -211,7 +211,7 @@ async fn choose(forge: &Forge, name: &str, base: &CommitOid) -> anyhow::Result<S
         .map(|(directory, _)| directory)
         .collect();
     let repo = LocalRepository::open(forge.repository_dir(name)?)?;
-    let offline = Offline::new(&repo, base.clone(), base.clone(), BTreeSet::new());
+    let offline = Offline::new(&repo, base.clone(), base.clone(), BTreeSet::new())?;
     let Some(policy) = read_policy(&offline)? else {
         bail!(
             "the repository has no {TELEFONISTKA_FILE} on its default branch, so nothing would be promoted"

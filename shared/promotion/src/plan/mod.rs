@@ -6,6 +6,7 @@
 mod candidates;
 mod compare;
 mod decide;
+mod explain;
 mod names;
 mod steps;
 mod trace;
@@ -25,6 +26,7 @@ use crate::{
 };
 use trace::Trace;
 
+pub use explain::{ExplainedFlow, ExplainedTarget, Explanation, Fate, Rule, components_of, explain};
 pub use names::BRANCHES;
 
 /// All that a plan is made of: what is true of the change, and what stands where it may go.

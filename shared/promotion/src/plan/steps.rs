@@ -120,7 +120,7 @@ fn planned(index: usize, flow: &Flow, blocked: &BTreeMap<(usize, usize), String>
 }
 
 /// What people call the targets of a pull request.
-fn described(group: &Group) -> String {
+pub(super) fn described(group: &Group) -> String {
     group.description.clone().unwrap_or_else(|| {
         let targets = group.targets.iter().map(|target| {
             let place = target.name.as_deref().unwrap_or(target.path.as_str());

@@ -183,6 +183,13 @@ impl Conditions {
         self.paths.is_some()
     }
 
+    /// The globs of changed files and of components, as the policy has them. An empty list asks for nothing.
+    #[must_use]
+    pub fn globs(&self) -> (&[String], &[String]) {
+        let [paths, components] = self.texts();
+        (paths, components)
+    }
+
     fn texts(&self) -> [&[String]; 2] {
         [
             self.paths

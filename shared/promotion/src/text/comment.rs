@@ -15,8 +15,8 @@ const CLOSE: &str = " -->";
 pub enum CommentKind<'a> {
     /// [`super::dry_run()`].
     DryRun,
-    /// [`super::drift()`].
-    Drift,
+    /// [`super::preview()`]: what needs a person before a change is merged.
+    Preview,
     /// [`super::failure::policy`], or another failure of the change as a whole.
     Failure,
     /// [`super::failure::step`]: the failures of two steps must not overwrite each other.
@@ -33,7 +33,7 @@ impl fmt::Display for CommentKind<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DryRun => f.write_str("dry-run"),
-            Self::Drift => f.write_str("drift"),
+            Self::Preview => f.write_str("preview"),
             Self::Failure => f.write_str("failure"),
             Self::Step(step) => write!(f, "step-{step}"),
             Self::Plan => f.write_str("plan"),
@@ -133,7 +133,7 @@ mod tests {
         );
         let saved_by_a_browser = ours.replace('\n', "\r\n");
         assert_eq!(find(CommentKind::DryRun, NUMBER, &[&saved_by_a_browser]), Some(0));
-        assert_eq!(find(CommentKind::Drift, NUMBER, &[&ours]), None);
+        assert_eq!(find(CommentKind::Preview, NUMBER, &[&ours]), None);
         assert_eq!(find(CommentKind::DryRun, PrNumber::new(13), &[&ours]), None);
         assert_eq!(
             find(CommentKind::DryRun, NUMBER, &[&format!("> {ours}"), ""]),

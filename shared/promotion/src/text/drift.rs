@@ -3,9 +3,9 @@
 use similar::TextDiff;
 
 use super::links::Links;
+use super::markdown;
 use super::page::Page;
 use super::words::{count, path};
-use super::{LIMIT, markdown};
 use crate::{CommitOid, PathInRepo, RepoName};
 
 /// The most bytes of one file's diff, so that one large file does not hide the others.
@@ -16,8 +16,6 @@ const MOST_PAIRS: usize = 25_000_000;
 
 /// How many lines that are the same surround those that differ.
 const DIFF_CONTEXT: usize = 3;
-
-const CUT: &str = "**Cut here:** GitHub takes no longer text. There are more differences than are shown.";
 
 /// What differs, as of one commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,14 +93,8 @@ fn unified(before: &str, after: &str) -> String {
         .to_string()
 }
 
-/// The comment about drift, in Markdown, without its tag (see [`super::comment::wrap`]). At most [`LIMIT`] bytes.
-#[must_use]
-pub fn drift(report: &DriftReport, links: &Links) -> String {
-    let mut page = Page::new(LIMIT, CUT, "");
-    if report.drifts.is_empty() {
-        page.block("**No drift:** the targets of these components are equal to their sources.");
-        return page.finish();
-    }
+/// Adds what differs to a page, where something does.
+pub(super) fn found(page: &mut Page, report: &DriftReport, links: &Links) {
     let targets = count(report.drifts.len(), "target differs", "targets differ");
     page.block(&format!(
         "**Drift:** {targets} from the source already, apart from this change. Nothing is blocked. Promoting a component \
@@ -117,10 +109,9 @@ pub fn drift(report: &DriftReport, links: &Links) -> String {
             count(drift.files.len(), "file differs", "files differ"),
         ));
         for file in &drift.files {
-            file_drift(&mut page, report, drift, file, links);
+            file_drift(page, report, drift, file, links);
         }
     }
-    page.finish()
 }
 
 fn file_drift(page: &mut Page, report: &DriftReport, drift: &Drift, file: &FileDrift, links: &Links) {

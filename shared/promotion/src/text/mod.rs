@@ -19,6 +19,7 @@ pub mod markdown;
 pub mod marker;
 mod page;
 mod plan;
+pub mod preview;
 pub mod pull_request;
 mod seal;
 pub mod status;
@@ -30,10 +31,10 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-pub use drift::drift;
 pub use dry_run::dry_run;
 pub use links::Links;
 pub use plan::plan;
+pub use preview::preview;
 
 /// The most bytes that a comment or a pull request's body made here has.
 ///

@@ -12,6 +12,12 @@ const CUT: &str = "**Cut here:** GitHub takes no longer text.";
 #[must_use]
 pub fn plan(plan: &Plan, is_merged: bool, component: Option<&str>) -> String {
     let mut page = Page::new(LIMIT, CUT, "");
+    planned(&mut page, plan, is_merged, component);
+    page.finish()
+}
+
+/// Adds where a change goes to a page.
+pub(super) fn planned(page: &mut Page, plan: &Plan, is_merged: bool, component: Option<&str>) {
     let is_about = |name: &str| component.is_none_or(|wanted| wanted == name);
     let steps: Vec<&Step> = plan
         .steps
@@ -58,7 +64,6 @@ pub fn plan(plan: &Plan, is_merged: bool, component: Option<&str>) -> String {
             "Either no flow of the policy begins at the changed paths, or every target has this content already.",
         );
     }
-    page.finish()
 }
 
 fn row(step: &Step) -> String {

@@ -5,5 +5,6 @@ mod drifts;
 mod dry_runs;
 mod failures;
 mod injection;
+mod previews;
 mod pull_requests;
 mod statuses;

@@ -9,7 +9,8 @@ use regex::Regex;
 
 use super::super::drift::{Drift, DriftReport, FileDrift};
 use super::super::failure;
-use super::super::{LIMIT, Links, drift, dry_run, markdown, pull_request, sample};
+use super::super::{LIMIT, Links, dry_run, markdown, pull_request, sample};
+use super::drifts::drift;
 use crate::PathInRepo;
 use crate::change::Change;
 use crate::plan::{Plan, Skipped, Step};
