@@ -6,10 +6,10 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode, Uri};
-use lockflight_tests::world::{HUBOT, REPOSITORY, Setup, World, put};
+use lockflight_tests::world::{HUBOT, REPOSITORY, Setup};
 use tokio::net::TcpListener;
 
-use crate::native::{native, said, until_said};
+use crate::native::{change, native, said, until_said};
 
 /// Somebody of the organization who may write, and is in no team.
 const ANN: &str = "ann";
@@ -79,12 +79,6 @@ flows:
             .setting("outbound.allow_private=127.0.0.0/8"),
         None => setup,
     }
-}
-
-async fn change(world: &World) -> u64 {
-    world
-        .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
-        .await
 }
 
 #[tokio::test]

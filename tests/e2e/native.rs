@@ -1,7 +1,7 @@
 //! Worlds with a policy in Lockflight's own format.
 
 use lockflight_sandbox::Status;
-use lockflight_tests::world::{Setup, World};
+use lockflight_tests::world::{Setup, World, put};
 
 use crate::LOCKFLIGHT;
 
@@ -22,4 +22,11 @@ pub(crate) async fn until_said(world: &World, change: u64, text: &str) {
             said(&world.statuses(change).pop()?).contains(text).then_some(())
         })
         .await;
+}
+
+/// A person merges a change of one component.
+pub(crate) async fn change(world: &World) -> u64 {
+    world
+        .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
+        .await
 }

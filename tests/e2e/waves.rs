@@ -1,8 +1,8 @@
 //! Waves, one after another: what opens the next one, what holds it back, and what survives the loss of everything but git and the forge.
 
-use lockflight_tests::world::{HUBOT, REPOSITORY, Setup, World, put};
+use lockflight_tests::world::{HUBOT, REPOSITORY, Setup, put};
 
-use crate::native::{native, said, until_said};
+use crate::native::{change, native, said, until_said};
 
 /// Staging, then one domain of production, then the rest.
 fn policy(first: &str, second: &str) -> Setup {
@@ -25,12 +25,6 @@ flows:
 "
     );
     native(&yaml).setting("promotion.merge_poll=200ms")
-}
-
-async fn change(world: &World) -> u64 {
-    world
-        .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
-        .await
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ mod assess;
 mod attempt;
 mod batch;
 mod command;
+mod comments;
 mod forward;
 mod gates;
 mod look;

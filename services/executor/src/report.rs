@@ -1,7 +1,7 @@
 //! Tells people about a change, on its own pull request: one status, and a comment only where there is something to do.
 
 use lockflight_fleet::worker::{Done, Failure};
-use lockflight_fleet::{Clock, LockGuard, RepoLock, failpoint};
+use lockflight_fleet::{RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{PullRequest, PullRequestState, Status, StatusState};
 use lockflight_git::port::MirrorsPort;
@@ -154,11 +154,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         kind: CommentKind<'_>,
         text: &str,
     ) -> Result<(), Failure> {
-        let us = self.forge.identity().await?.login;
-        let guard = self.lock.acquire(change.repo.id).await?;
-        let said = self.say_locked(client, &guard, &us, change, kind, text).await;
-        crate::release(guard).await;
-        said
+        self.comment_once(client, change.number, |ours| {
+            self.wanted(change, kind, text, ours)
+        })
+        .await
     }
 
     pub(crate) async fn say_locked(
@@ -170,35 +169,32 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         kind: CommentKind<'_>,
         text: &str,
     ) -> Result<(), Failure> {
+        self.comment_once_locked(client, guard, us, change.number, |ours| {
+            self.wanted(change, kind, text, ours)
+        })
+        .await
+    }
+
+    /// Which of our comments is of that kind, and what it shall say.
+    fn wanted(
+        &self,
+        change: &Change,
+        kind: CommentKind<'_>,
+        text: &str,
+        ours: &[&str],
+    ) -> (Option<usize>, String) {
         let (repo, number) = (change.repo.id, change.number);
-        let body = comment::wrap(&self.config.marker_key, repo, number, kind, text);
-        let ours: Vec<_> = client
-            .comments(number)
-            .await?
-            .into_iter()
-            .filter(|comment| comment.author == *us)
-            .collect();
-        let bodies = ours.iter().map(|comment| comment.body.as_str());
-        let found = comment::find(&self.config.marker_keys(), repo, number, kind, bodies)
-            .and_then(|place| ours.get(place));
-        if found.is_some_and(|comment| comment.body == body) {
-            return Ok(());
-        }
-        failpoint::reached("executor.commenting");
-        check(guard, change, &self.clock)?;
-        match found {
-            Some(comment) => {
-                if client.update_comment(comment.id, &body).await?.is_none() {
-                    let reason = "our comment was deleted while it was being updated";
-                    return Err(Failure::new(ErrorClass::Retry, reason));
-                }
-            }
-            None => {
-                client.create_comment(number, &body).await?;
-            }
-        }
-        failpoint::reached("executor.commented");
-        Ok(())
+        let place = comment::find(
+            &self.config.marker_keys(),
+            repo,
+            number,
+            kind,
+            ours.iter().copied(),
+        );
+        (
+            place,
+            comment::wrap(&self.config.marker_key, repo, number, kind, text),
+        )
     }
 }
 
@@ -214,14 +210,6 @@ pub(crate) fn last_look(cause: &Envelope, report: &ReportV1) -> Option<Envelope>
     }
     let id = MessageId::of(&["last-look", cause.id.as_str()]);
     Some(cause.follow(id, Body::Report(Box::new(report))))
-}
-
-/// Checks that the lock is still held: what was looked at under a lock that is gone may have changed.
-fn check(guard: &impl LockGuard, change: &Change, clock: &Clock) -> Result<(), Failure> {
-    guard
-        .lease()
-        .check(change.repo.id, clock.instant())
-        .map_err(|error| Failure::of(ErrorClass::Retry, &error))
 }
 
 /// Sets our status on the head of the change's pull request, unless it is what stands there; whether it was set.

@@ -10,7 +10,7 @@
 //! - What was superseded and then opened again by people is theirs: it is not closed twice.
 
 use lockflight_fleet::worker::Failure;
-use lockflight_fleet::{LockGuard as _, RepoLock, failpoint};
+use lockflight_fleet::{RepoLock, failpoint};
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_forge::{PullRequest, PullRequestEdit, PullRequestState};
 use lockflight_git::FetchError;
@@ -216,7 +216,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         };
         let source = self.forge.repository(&change.repo).await?;
         let (repo, keys) = (change.repo.id, self.config.marker_keys());
-        self.write_under_lock(&source, change.number, |ours| {
+        self.comment_once(&source, change.number, |ours| {
             let place = ours.iter().position(|body| carried::is_carried(body));
             let mut all = carried::read(&keys, repo, change.number, ours.iter().copied());
             all.insert(track.id.clone(), Carried::of(step, number));
@@ -470,52 +470,12 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     /// Has a pull request say once what became of it, or what it might.
     async fn tell(&self, client: &F::Repository, number: PrNumber, text: &str) -> Result<(), Failure> {
         let (repo, kind, keys) = (client.id(), CommentKind::Superseded, self.config.marker_keys());
-        self.write_under_lock(client, number, |ours| {
+        self.comment_once(client, number, |ours| {
             let place = comment::find(&keys, repo, number, kind, ours.iter().copied());
             let body = comment::wrap(&self.config.marker_key, repo, number, kind, text);
             (place, body)
         })
         .await
-    }
-
-    /// Writes a comment, unless it stands there: which of ours it is, if it is there already, and what it says is told by `wanted`.
-    async fn write_under_lock(
-        &self,
-        client: &F::Repository,
-        number: PrNumber,
-        wanted: impl Fn(&[&str]) -> (Option<usize>, String) + Send,
-    ) -> Result<(), Failure> {
-        let us = self.forge.identity().await?.login;
-        let guard = self.lock.acquire(client.id()).await?;
-        let written = async {
-            let mut ours = client.comments(number).await?;
-            ours.retain(|comment| comment.author == us);
-            let bodies: Vec<&str> = ours.iter().map(|comment| comment.body.as_str()).collect();
-            let (place, body) = wanted(&bodies);
-            let found = place.and_then(|place| ours.get(place));
-            if found.is_some_and(|comment| comment.body == body) {
-                return Ok(());
-            }
-            guard
-                .lease()
-                .check(client.id(), self.clock.instant())
-                .map_err(|error| Failure::of(ErrorClass::Retry, &error))?;
-            match found {
-                Some(comment) => {
-                    if client.update_comment(comment.id, &body).await?.is_none() {
-                        let reason = "our comment was deleted while it was being updated";
-                        return Err(Failure::new(ErrorClass::Retry, reason));
-                    }
-                }
-                None => {
-                    client.create_comment(number, &body).await?;
-                }
-            }
-            Ok(())
-        }
-        .await;
-        crate::release(guard).await;
-        written
     }
 }
 

@@ -11,7 +11,7 @@ use lockflight_promotion::text::drift::FileDrift;
 use lockflight_promotion::{BranchName, CommitOid, PathInRepo};
 use serde::Serialize;
 
-use super::validate;
+use super::{not_found, validate};
 use crate::cli::drift::DriftArgs;
 use crate::cli::{ListFormat, ReportFormat};
 use crate::exit::Exit;
@@ -63,11 +63,6 @@ pub(crate) fn run(args: &DriftArgs) -> anyhow::Result<Exit> {
     } else {
         Exit::Success
     })
-}
-
-fn not_found(error: &anyhow::Error) -> Exit {
-    crate::complain(error);
-    Exit::NotFound
 }
 
 /// What was found.

@@ -12,7 +12,7 @@ use lockflight_promotion::policy::{NATIVE_FILE, Policy, TELEFONISTKA_FILE};
 use lockflight_promotion::{CommitOid, PathInRepo};
 use serde::Serialize;
 
-use super::{drift, validate};
+use super::{drift, not_found, validate};
 use crate::cli::explain::ExplainArgs;
 use crate::cli::{ListFormat, ReportFormat};
 use crate::exit::Exit;
@@ -86,11 +86,6 @@ pub(crate) fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Success)
-}
-
-fn not_found(error: &anyhow::Error) -> Exit {
-    crate::complain(error);
-    Exit::NotFound
 }
 
 fn wanted(targets: &[String]) -> anyhow::Result<Vec<PathInRepo>> {

@@ -15,3 +15,11 @@ pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod topology;
 pub(crate) mod validate;
+
+use crate::exit::Exit;
+
+/// Says on stderr what is not there, for those who end with it.
+fn not_found(error: &anyhow::Error) -> Exit {
+    crate::complain(error);
+    Exit::NotFound
+}

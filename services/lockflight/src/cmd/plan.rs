@@ -9,27 +9,27 @@ use lockflight_promotion::policy::{NATIVE_FILE, TELEFONISTKA_FILE};
 use serde::Serialize;
 
 use crate::cli::{PlanArgs, PlanFormat, ReportFormat};
-use crate::cmd::validate;
+use crate::cmd::{not_found, validate};
 use crate::exit::Exit;
 use crate::offline::{Offline, OfflineError, Other};
 
 /// Prints what a change would lead to.
 pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     let repo = match LocalRepository::open(&args.repo) {
-        Err(error @ LocalError::NotARepository { .. }) => return Ok(not_found(error.into())),
+        Err(error @ LocalError::NotARepository { .. }) => return Ok(not_found(&error.into())),
         opened => opened?,
     };
     let (base, head) = match (repo.resolve(&args.base), repo.resolve(&args.head)) {
         (Err(error @ LocalError::NoSuchRevision { .. }), _)
         | (_, Err(error @ LocalError::NoSuchRevision { .. })) => {
-            return Ok(not_found(error.into()));
+            return Ok(not_found(&error.into()));
         }
         (base, head) => (base?, head?),
     };
     let mut others = Vec::new();
     for (name, path) in &args.beside {
         match Other::open(name.clone(), path, &repo) {
-            Err(error @ LocalError::NotARepository { .. }) => return Ok(not_found(error.into())),
+            Err(error @ LocalError::NotARepository { .. }) => return Ok(not_found(&error.into())),
             opened => others.push(opened?),
         }
     }
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
     }
     let planned = match offline.policy() {
         Ok(None) => {
-            return Ok(not_found(anyhow::anyhow!(
+            return Ok(not_found(&anyhow::anyhow!(
                 "there is no {NATIVE_FILE} and no {TELEFONISTKA_FILE} at {head}, so nothing is promoted"
             )));
         }
@@ -69,11 +69,6 @@ pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<Exit> {
         PlanFormat::Table => table(&plan, &steps, &mut out)?,
     }
     Ok(Exit::Success)
-}
-
-fn not_found(error: anyhow::Error) -> Exit {
-    crate::complain(&error);
-    Exit::NotFound
 }
 
 type Previewed<'p> = (&'p Step, anyhow::Result<Committed>);

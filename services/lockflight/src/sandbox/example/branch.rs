@@ -1,6 +1,6 @@
 //! Each environment is a branch.
 
-use super::{COMPONENTS, Files, Repository, Scene, WORKSPACE, component, file, first_change};
+use super::{Repository, Scene, WORKSPACE, components, file, first_change};
 
 const POLICY: &str = r#"# Where a merged change goes: people change main, and each environment is a branch.
 version: 1
@@ -18,13 +18,7 @@ const README: &str = "# The infrastructure of Acme\n\nChange what is in `workspa
      `env/staging` and `env/production`.\n";
 
 pub(super) fn scene() -> Scene {
-    let below = |place: &str| -> Files {
-        COMPONENTS
-            .iter()
-            .flat_map(|name| component(place, name))
-            .collect()
-    };
-    let mut files = below(WORKSPACE);
+    let mut files = components(WORKSPACE);
     files.push(file("README.md", README));
     files.push(file("lockflight.yaml", POLICY));
     Scene {
@@ -33,8 +27,8 @@ pub(super) fn scene() -> Scene {
             name: "acme/gitops",
             branches: vec![
                 ("main", files),
-                ("env/staging", below("apps")),
-                ("env/production", below("apps")),
+                ("env/staging", components("apps")),
+                ("env/production", components("apps")),
             ],
         }],
         change: first_change(),

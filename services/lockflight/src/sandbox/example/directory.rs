@@ -1,6 +1,6 @@
 //! Environments and failure domains are directories.
 
-use super::{COMPONENTS, Files, README, Repository, Scene, WORKSPACE, component, file, first_change};
+use super::{Files, README, Repository, Scene, WORKSPACE, components, file, first_change};
 
 const POLICY: &str = r#"# Where a merged change goes, wave by wave.
 version: 1
@@ -42,9 +42,7 @@ const PLACES: [&str; 6] = [
 pub(super) fn scene() -> Scene {
     let mut files: Files = vec![file("README.md", README), file("lockflight.yaml", POLICY)];
     for place in std::iter::once(WORKSPACE).chain(PLACES) {
-        for name in COMPONENTS {
-            files.extend(component(place, name));
-        }
+        files.extend(components(place));
     }
     for place in PLACES.into_iter().skip(1) {
         let (_, region) = place.rsplit_once('/').unwrap_or_default();

@@ -91,6 +91,14 @@ fn component(place: &str, name: &str) -> Files {
     ]
 }
 
+/// All components below a directory, as they are before the first change.
+fn components(place: &str) -> Files {
+    COMPONENTS
+        .iter()
+        .flat_map(|name| component(place, name))
+        .collect()
+}
+
 /// A new version of one component, with a file of its own.
 fn first_change() -> Files {
     const BUDGET: &str = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata:\n  name: checkout\nspec:\n  minAvailable: 1\n";

@@ -1,6 +1,6 @@
 //! Production is a repository of its own.
 
-use super::{COMPONENTS, Files, Repository, Scene, WORKSPACE, component, file, first_change};
+use super::{Repository, Scene, WORKSPACE, components, file, first_change};
 
 const POLICY: &str = r#"# Where a merged change goes: staging is here, production in a repository of its own.
 version: 1
@@ -20,17 +20,11 @@ const README: &str = "# The infrastructure of Acme\n\nChange what is in `workspa
      the repository `acme/production`, whose own people merge it.\n";
 
 pub(super) fn scene() -> Scene {
-    let below = |place: &str| -> Files {
-        COMPONENTS
-            .iter()
-            .flat_map(|name| component(place, name))
-            .collect()
-    };
-    let mut files = below(WORKSPACE);
-    files.extend(below("clusters/staging"));
+    let mut files = components(WORKSPACE);
+    files.extend(components("clusters/staging"));
     files.push(file("README.md", README));
     files.push(file("lockflight.yaml", POLICY));
-    let mut production = below("live");
+    let mut production = components("live");
     production.push(file("lockflight.yaml", PRODUCTION));
     Scene {
         title: "checkout 1.8.2",

@@ -1,6 +1,6 @@
 //! Telefonistka's policy: one lab, two staging and five production failure domains, each promotion a change of its own.
 
-use super::{COMPONENTS, Files, Repository, Scene, WORKSPACE, component, file, first_change};
+use super::{Files, Repository, Scene, WORKSPACE, components, file, first_change};
 
 /// Every place that a change has to reach, in order.
 const CLUSTERS: [&str; 8] = [
@@ -54,9 +54,7 @@ pub(super) fn scene() -> Scene {
         file("telefonistka.yaml", POLICY),
     ];
     for place in std::iter::once(WORKSPACE).chain(CLUSTERS) {
-        for name in COMPONENTS {
-            files.extend(component(place, name));
-        }
+        files.extend(components(place));
     }
     Scene {
         title: "checkout 1.8.2",

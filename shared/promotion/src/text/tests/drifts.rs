@@ -24,7 +24,7 @@ fn file(path: &str, diff: &str) -> FileDrift {
     }
 }
 
-fn report(files: Vec<FileDrift>) -> DriftReport {
+pub(super) fn report(files: Vec<FileDrift>) -> DriftReport {
     let change = sample::change();
     DriftReport {
         repo: change.repo.name,

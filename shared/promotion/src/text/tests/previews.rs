@@ -1,27 +1,14 @@
-use super::super::drift::{Drift, DriftReport, FileDrift};
+use super::super::drift::{DriftReport, FileDrift};
 use super::super::preview::{self, Planned};
 use super::super::status::LIMIT;
 use super::super::{Links, sample};
+use super::drifts::report;
 use crate::message::{Preview, Verdict};
 use crate::plan::Plan;
 use crate::policy::{PolicyError, PolicyErrors};
 
 fn links() -> Links {
     Links::new("https://github.com")
-}
-
-fn drifts(files: Vec<FileDrift>) -> DriftReport {
-    let change = sample::change();
-    DriftReport {
-        repo: change.repo.name,
-        commit: change.merged_as,
-        drifts: vec![Drift {
-            component: "nginx".to_owned(),
-            from: sample::path("staging/nginx"),
-            to: sample::path("prod/nginx"),
-            files,
-        }],
-    }
 }
 
 fn made(plan: &Plan, own_policy: Option<&str>, drift: &DriftReport) -> Preview {
@@ -42,7 +29,7 @@ fn made(plan: &Plan, own_policy: Option<&str>, drift: &DriftReport) -> Preview {
 fn none() -> DriftReport {
     DriftReport {
         drifts: Vec::new(),
-        ..drifts(Vec::new())
+        ..report(Vec::new())
     }
 }
 
@@ -83,7 +70,7 @@ fn a_change_that_goes_nowhere_says_why() {
 #[test]
 fn drift_and_a_policy_of_its_own_are_said_in_a_comment() {
     let file = FileDrift::of(sample::path("values.yaml"), Some(b"a: 1\n"), Some(b"a: 2\n"));
-    let drifted = made(&sample::plan(), None, &drifts(vec![file]));
+    let drifted = made(&sample::plan(), None, &report(vec![file]));
     assert!(
         drifted
             .title
