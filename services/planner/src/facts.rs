@@ -242,7 +242,7 @@ impl<F: ForgePort, G: MirrorsPort> Read<'_, F, F::Repository, G> {
         };
         let component_policies = match read_component_policies(
             &mirror,
-            policy.component_file(),
+            &policy,
             &merged_as,
             before.as_ref(),
             wanted.component_policies,
@@ -486,13 +486,13 @@ pub(crate) fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request
 /// that removing a component does not also remove what keeps it from places.
 pub(crate) async fn read_component_policies(
     mirror: &impl MirrorPort,
-    file: &str,
+    policy: &Policy,
     at: &CommitOid,
     before: Option<&CommitOid>,
     components: impl IntoIterator<Item = PathInRepo>,
     entries: &BTreeMap<PathInRepo, Entry>,
 ) -> Result<Result<BTreeMap<PathInRepo, ComponentPolicy>, PolicyErrors>, Failure> {
-    let name = path(file)?;
+    let name = path(policy.component_file())?;
     let mut standing = BTreeMap::new();
     let mut removed = BTreeMap::new();
     for component in components {
@@ -513,13 +513,13 @@ pub(crate) async fn read_component_policies(
         let mut texts = mirror.blobs(commit, &paths, MAX_BYTES).await?;
         for (file, component) in files {
             let read = texts.remove(&file).unwrap_or(Ok(None));
-            let policy = match text(&file, read)? {
-                Ok(Some(text)) => ComponentPolicy::compile(file.as_str(), &text),
+            let own = match text(&file, read)? {
+                Ok(Some(text)) => policy.component(file.as_str(), &text),
                 Ok(None) => continue,
                 Err(errors) => Err(errors),
             };
-            match policy {
-                Ok(policy) => found.insert(component, policy),
+            match own {
+                Ok(own) => found.insert(component, own),
                 Err(errors) => return Ok(Err(errors)),
             };
         }
