@@ -37,6 +37,7 @@ mod secrets;
 mod sources;
 mod supersede;
 mod telemetry;
+mod told;
 mod verbs;
 mod waves;
 

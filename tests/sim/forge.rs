@@ -483,6 +483,7 @@ impl RepositoryPort for SimRepository {
             let list = of_commit.map(|((_, context), status)| Check {
                 name: context.clone(),
                 state: CheckState::from(status.state),
+                title: Some(status.description.clone()),
                 details_url: status.target_url.clone(),
             });
             Ok(Checks {

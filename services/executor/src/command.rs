@@ -203,8 +203,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         change: &PullRequest,
     ) -> Result<Verdict, Failure> {
         let (read, _) = self.read_controls(desk, change.number).await?;
-        let stands = desk.client.status(&change.head, status::CONTEXT).await?;
-        let sentence = stands.as_ref().map(|status| status.description.as_str());
+        let checks = desk.client.checks(&change.head).await?;
+        let stands = checks.named(status::CONTEXT);
+        let sentence = stands.and_then(|check| check.title.as_deref());
         Ok(Verdict::Answered(controls::status(
             &read,
             change.number,

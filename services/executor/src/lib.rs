@@ -49,6 +49,7 @@ mod promote;
 mod report;
 mod restraint;
 mod supersede;
+mod tell;
 mod waves;
 
 use std::sync::Arc;

@@ -16,14 +16,16 @@ use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::change::Change;
 use lockflight_promotion::command::GateName;
 use lockflight_promotion::control::{ControlsRead, Hindrance};
-use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, PromoteV1, Report, ReportV1};
+use lockflight_promotion::message::{Body, Envelope, MergeV1, PromoteV1, Report, ReportV1};
 use lockflight_promotion::plan::{PlannedFlow, PlannedWave, Step};
 use lockflight_promotion::progress::Seen;
-use lockflight_promotion::text::{controls, status};
+use lockflight_promotion::text::waves::Wave;
+use lockflight_promotion::text::{self, controls, status};
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PlanId, PrNumber, gate};
 
 use crate::look::{Look, Sight};
-use crate::report::set_status;
+use crate::report::{how, reported};
+use crate::tell::{Word, tell};
 use crate::{Executor, outcome};
 
 /// The longest that a promotion which waits for people is left alone. Merges and commands are told at once; this is for what gets lost.
@@ -66,6 +68,8 @@ struct Outlook {
     reached: Vec<String>,
     /// What newer changes carry on, and so what comes after that.
     superseded: Vec<String>,
+    /// How each wave is, for people.
+    waves: Vec<Wave>,
     /// Whether a step was sent just now.
     sent: bool,
 }
@@ -110,13 +114,8 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             now_s: self.clock.time_of_day() / 1000,
         };
         if let Some(aborted @ Hindrance::Aborted(_)) = drive.controls.hindrance(drive.now_s) {
-            set_status(
-                client,
-                change,
-                StatusState::Failure,
-                &status::fit(&aborted.sentence()),
-            )
-            .await?;
+            let word = Word::new(StatusState::Failure, aborted.sentence());
+            tell(client, change, &word).await?;
             return Ok(Done::Ack(Vec::new()));
         }
         let mut look = Look::new(self, change, head);
@@ -131,14 +130,12 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         } else {
             outlook.sentence()
         };
+        let decided = controls::decided(&drive.controls);
+        let summary = text::waves::summary(&sentence, &outlook.waves, decided.as_deref());
+        let word = Word::new(state, sentence).with_summary(summary);
         let mut follow = std::mem::take(&mut outlook.follow);
-        if set_status(client, change, state, &sentence).await? {
-            let reported = Outcome::Reported {
-                number: change.number,
-                state: format!("{state:?}").to_lowercase(),
-                description: sentence,
-            };
-            follow.push(outcome(envelope, reported));
+        if tell(client, change, &word).await? {
+            follow.push(outcome(envelope, reported(change, &word)));
         }
         let wait = outlook.wait(&drive, self.config.merge_poll);
         Ok(match wait {
@@ -189,12 +186,36 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             if !flow.may_begin(place, &done) {
                 if !steps.is_empty() {
                     later.push(wave.name.clone());
+                    outlook.waves.push(Wave {
+                        flow: flow.name.clone(),
+                        name: wave.name.clone(),
+                        how: "later".to_owned(),
+                        pull_requests: Vec::new(),
+                    });
                 }
                 continue;
             }
-            let is_done = self
+            let before = outlook.waits.len();
+            let (is_done, pull_requests) = self
                 .carry_wave(drive, look, (place, wave), &steps, outlook)
                 .await?;
+            if !steps.is_empty() {
+                let waits = outlook.waits.get(before..).unwrap_or_default();
+                outlook.waves.push(Wave {
+                    flow: flow.name.clone(),
+                    name: wave.name.clone(),
+                    how: if is_done {
+                        "done".to_owned()
+                    } else {
+                        let waits: Vec<&str> = waits.iter().map(|wait| wait.what.as_str()).collect();
+                        match waits.as_slice() {
+                            [] => "stopped".to_owned(),
+                            waits => format!("waits for {}", waits.join("; ")),
+                        }
+                    },
+                    pull_requests,
+                });
+            }
             if let Some(done) = done.get_mut(place) {
                 *done = is_done;
             }
@@ -206,7 +227,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         Ok(())
     }
 
-    /// Takes one wave that may have begun as far as it may go; whether it is done.
+    /// Takes one wave that may have begun as far as it may go; whether it is done, and how its steps are.
     async fn carry_wave(
         &self,
         drive: &Drive<'_>,
@@ -214,7 +235,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         (place, wave): (usize, &PlannedWave),
         steps: &[&Step],
         outlook: &mut Outlook,
-    ) -> Result<bool, Failure> {
+    ) -> Result<(bool, Vec<String>), Failure> {
         if let Some(why) = &wave.blocked {
             let what = format!(
                 "people: {} can't be reached whole: {why}; then /promote replan",
@@ -223,11 +244,12 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             outlook.waits.push(Wait::for_people(what));
         }
         if steps.is_empty() {
-            return Ok(wave.blocked.is_none());
+            return Ok((wave.blocked.is_none(), Vec::new()));
         }
         let number = u32::try_from(place + 1).unwrap_or(u32::MAX);
         let hindrance = hindrance(drive, wave, number);
         let mut sights = Vec::with_capacity(steps.len());
+        let mut told = Vec::with_capacity(steps.len());
         let (mut opening, mut merging) = (false, Vec::new());
         for step in steps {
             let called = |of: PrNumber| drive.change.name_of(&step.repo(drive.change).name, of);
@@ -265,6 +287,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 Seen::Superseded { by } => outlook.superseded.push(format!("{} ({})", called(by), wave.name)),
                 Seen::Unopened | Seen::Merged { .. } | Seen::Carried | Seen::Skipped => {}
             }
+            told.push(how(drive.change, step, &sight.seen));
             sights.push((*step, sight));
         }
         if sights.iter().all(|(_, sight)| sight.seen.is_over()) {
@@ -282,7 +305,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 outlook.reached.push(wave.name.clone());
             }
             outlook.waits.extend(waits);
-            return Ok(is_done);
+            return Ok((is_done, told));
         }
         outlook.sent |= opening;
         if !merging.is_empty() {
@@ -293,7 +316,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             outlook.waits.push(Wait::for_people(what));
         }
         outlook.waits.extend(hindrance);
-        Ok(false)
+        Ok((false, told))
     }
 
     /// Merges the pull request of a step that needs no person, once those approve it who have to.
@@ -435,7 +458,7 @@ impl Outlook {
             later => format!("; then {}", later.join(", ")),
         };
         if let Some(stuck) = self.stuck.first() {
-            return (StatusState::Failure, status::fit(&format!("Stopped at {stuck}")));
+            return (StatusState::Failure, format!("Stopped at {stuck}"));
         }
         let waits: Vec<&str> = self.waits.iter().map(|wait| wait.what.as_str()).collect();
         match waits.as_slice() {
@@ -445,19 +468,19 @@ impl Outlook {
                     [] => format!("Superseded by {by}"),
                     reached => format!("Promoted to {}; then superseded by {by}", reached.join(", ")),
                 };
-                (StatusState::Success, status::fit(&sentence))
+                (StatusState::Success, sentence)
             }
             [] if self.later.is_empty() => {
                 let sentence = match self.reached.as_slice() {
                     [] => status::nothing("every target already has this content"),
-                    reached => status::fit(&format!("Promoted to {}", reached.join(", "))),
+                    reached => format!("Promoted to {}", reached.join(", ")),
                 };
                 (StatusState::Success, sentence)
             }
-            [] => (StatusState::Pending, status::fit(&format!("On its way{then}"))),
+            [] => (StatusState::Pending, format!("On its way{then}")),
             waits => {
                 let sentence = format!("Waiting for {}{then}", waits.join("; "));
-                (StatusState::Pending, status::fit(&sentence))
+                (StatusState::Pending, sentence)
             }
         }
     }

@@ -101,6 +101,15 @@ pub fn status(read: &ControlsRead, number: PrNumber, sentence: Option<&str>, now
     page.finish()
 }
 
+/// What people have decided, in Markdown; none if they never have.
+#[must_use]
+pub fn decided(read: &ControlsRead) -> Option<String> {
+    match read {
+        ControlsRead::Valid(controls) => Some(people(controls, LIMIT / 2)),
+        ControlsRead::Absent | ControlsRead::Forged => None,
+    }
+}
+
 /// What people read.
 fn people(controls: &Controls, limit: usize) -> String {
     let mut page = Page::new(limit, CUT, "");

@@ -24,6 +24,7 @@ pub mod pull_request;
 mod seal;
 pub mod status;
 pub mod superseded;
+pub mod waves;
 mod words;
 
 #[cfg(test)]
