@@ -32,6 +32,7 @@ mod policies;
 mod policy;
 mod preview;
 mod refusals;
+mod rollback;
 mod sandbox;
 mod secrets;
 mod sources;

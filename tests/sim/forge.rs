@@ -500,6 +500,18 @@ impl RepositoryPort for SimRepository {
         ))
     }
 
+    async fn refs_from(&self, _start: &str) -> Result<Vec<String>, ForgeError> {
+        Ok(Vec::new())
+    }
+
+    async fn create_ref(&self, _name: &str, _at: &CommitOid) -> Result<(), ForgeError> {
+        Err(testing::not_found())
+    }
+
+    async fn delete_ref(&self, _name: &str) -> Result<(), ForgeError> {
+        Err(testing::not_found())
+    }
+
     async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {
         Err(testing::not_found())
     }

@@ -61,6 +61,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                     Word::new(StatusState::Success, sentence).with_summary(summary)
                 }
                 Progress::Stopped => return Ok(Done::Ack(Vec::new())),
+                Progress::TakenBack(sentence) => Word::new(StatusState::Failure, sentence),
                 Progress::Missing(missing) if !last && failures + 1 < self.config.max_attempts => {
                     let reason = format!("{missing} of {} steps have no pull request yet", steps.len());
                     return Err(Failure::new(ErrorClass::Retry, reason));
@@ -99,7 +100,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         if !matches!(progress, Progress::Missing(_)) {
             return Ok(progress);
         }
-        let mut decided = Decided::new();
+        let mut decided = Decided::default();
         let mut wanted = Vec::new();
         for step in steps {
             match self.restraint(change, step, &mut decided).await? {
@@ -113,6 +114,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         }
         if wanted.len() == steps.len() {
             return Ok(progress);
+        }
+        if let Some(rollback) = decided.taken_back(change, steps) {
+            let sentence = format!("Rolled back {}", rollback.by_and_why());
+            return Ok(Progress::TakenBack(status::fit(&sentence)));
         }
         self.progress(change, &wanted, head).await
     }
@@ -251,6 +256,8 @@ enum Progress {
     Settled { sentence: String, steps: Vec<Wave> },
     /// A step can't be done; it says so itself.
     Stopped,
+    /// All steps were taken back; the sentence says by whom.
+    TakenBack(String),
     /// So many steps should have a pull request and have none.
     Missing(usize),
 }

@@ -42,9 +42,10 @@ pub(crate) async fn tell(
     word: &Word,
 ) -> Result<bool, Failure> {
     let description = status::fit(&word.sentence);
+    let name = status::context(change);
     let run = CheckRun {
-        name: status::CONTEXT.to_owned(),
-        external_id: format!("promotion-{}", change.number),
+        external_id: format!("{name}-{}", change.number),
+        name: name.clone(),
         state: match word.state {
             StatusState::Pending => CheckRunState::InProgress,
             StatusState::Success => CheckRunState::Completed(Conclusion::Success),
@@ -60,7 +61,7 @@ pub(crate) async fn tell(
         CheckOutcome::Stands(_) => false,
         CheckOutcome::NotAllowed(why) => {
             tracing::debug!(pr.number = %change.number, "no check runs here, a status in their place: {why}");
-            set_status(client, change, word.state, description).await?
+            set_status(client, change, name, word.state, description).await?
         }
     };
     if said {
@@ -72,16 +73,17 @@ pub(crate) async fn tell(
 async fn set_status(
     client: &impl RepositoryPort,
     change: &Change,
+    context: String,
     state: StatusState,
     description: String,
 ) -> Result<bool, Failure> {
-    let stands = client.status(&change.head, status::CONTEXT).await?;
+    let stands = client.status(&change.head, &context).await?;
     if stands.is_some_and(|stands| stands.state == state && stands.description == description) {
         return Ok(false);
     }
     let status = Status {
         state,
-        context: status::CONTEXT.to_owned(),
+        context,
         description,
         target_url: None,
     };

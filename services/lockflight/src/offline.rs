@@ -332,6 +332,7 @@ impl<'r> Offline<'r> {
             committed_at: info.committed_at,
             labels: self.labels.clone(),
             lineage: Lineage::default(),
+            rollback: None,
         })
     }
 

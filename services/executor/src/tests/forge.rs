@@ -320,6 +320,18 @@ impl RepositoryPort for FakeForge {
         ))
     }
 
+    async fn refs_from(&self, _start: &str) -> Result<Vec<String>, ForgeError> {
+        Ok(Vec::new())
+    }
+
+    async fn create_ref(&self, _name: &str, _at: &CommitOid) -> Result<(), ForgeError> {
+        Ok(())
+    }
+
+    async fn delete_ref(&self, _name: &str) -> Result<(), ForgeError> {
+        Ok(())
+    }
+
     async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {
         Ok(Vec::new())
     }

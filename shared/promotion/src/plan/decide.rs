@@ -60,7 +60,9 @@ pub(super) fn decide<'a>(
         match comparison {
             // Another branch is read as it is now, and not as it was at the change. What is equal there may be so because the step is done, and
             // a plan that forgot the step would forget the gates behind it, too. Whoever carries it out sees that nothing is to be done.
-            Comparison::Possible { is_equal: true, .. } if candidate.base.is_own() => {}
+            // The same goes for what is taken back.
+            Comparison::Possible { is_equal: true, .. }
+                if candidate.base.is_own() && facts.change.rollback.is_none() => {}
             Comparison::Possible { tree, keys, .. } => {
                 let sync = Sync {
                     from: PathInRepo::clone(&candidate.from),
