@@ -19,14 +19,15 @@ use crate::Executor;
 /// How often somebody looks whether a target was let go, in seconds.
 pub(crate) const HELD_EVERY_S: u64 = 300;
 
-/// What others than one change hold.
+/// What changes of one repository hold.
 #[derive(Debug, Default)]
 pub(crate) struct Holds(Vec<(PrNumber, ControlsRead)>);
 
 impl Holds {
-    /// What keeps a step from its targets, to follow "Waiting for"; none if nothing does.
+    /// What others than its own change keep a step from its targets, to follow "Waiting for"; none if nothing does.
     pub(crate) fn of(&self, change: &Change, step: &Step) -> Option<String> {
-        self.0.iter().find_map(|(number, controls)| {
+        let mut others = self.0.iter().filter(|(number, _)| *number != change.number);
+        others.find_map(|(number, controls)| {
             if *controls == ControlsRead::Forged {
                 return Some(format!(
                     "#{number}, where the comment with what people decided was edited: it may hold what was rolled back"
@@ -45,11 +46,11 @@ impl Holds {
 }
 
 impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
-    /// What other changes of the same repository hold. `client` talks about that.
-    pub(crate) async fn holds(&self, client: &F::Repository, change: &Change) -> Result<Holds, Failure> {
+    /// What the changes of the repository hold that `client` talks about.
+    pub(crate) async fn holds(&self, client: &F::Repository) -> Result<Holds, Failure> {
         let mut holds = Vec::new();
         for name in client.refs_from(HOLDS).await? {
-            let Some(number) = holder(&name).filter(|number| *number != change.number) else {
+            let Some(number) = holder(&name) else {
                 continue;
             };
             let controls = self.controls_of(client, number).await?;

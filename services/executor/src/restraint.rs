@@ -25,7 +25,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(crate) struct Decided {
     controls: BTreeMap<(RepoId, PrNumber), ControlsRead>,
-    holds: BTreeMap<(RepoId, PrNumber), Holds>,
+    holds: BTreeMap<RepoId, Holds>,
 }
 
 impl Decided {
@@ -95,11 +95,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         if change.rollback.is_some() {
             return Ok(None);
         }
-        let holds = match decided.holds.entry(key) {
+        let holds = match decided.holds.entry(change.repo.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(slot) => {
                 let client = self.forge.repository(&change.repo).await?;
-                slot.insert(self.holds(&client, change).await?)
+                slot.insert(self.holds(&client).await?)
             }
         };
         let age = u64::try_from(now_s.saturating_sub(change.committed_at)).unwrap_or_default();

@@ -81,7 +81,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         }
         match &change.rollback {
             Some(back) => self.keep_hold(client, change, back).await?,
-            None => drive.holds = self.holds(client, change).await?,
+            None => drive.holds = self.holds(client).await?,
         }
         let mut look = Look::new(self, change, head);
         let mut outlook = Outlook::default();
