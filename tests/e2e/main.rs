@@ -40,6 +40,7 @@ mod supersede;
 mod telemetry;
 mod told;
 mod verbs;
+mod waiting;
 mod waves;
 
 use lockflight_tests::world::Setup;
