@@ -2,7 +2,7 @@
 //!
 //! A rollback goes the way of the change, by the same targets, waves and gates, with the content of the commit before it. It is planned as a change of its
 //! own, so that it shares no branch, pull request or status with the way there. What was rolled back stands in the change's
-//! [`Controls`](crate::control::Controls), and nowhere else.
+//! [`Controls`], and nowhere else.
 
 use std::collections::BTreeSet;
 

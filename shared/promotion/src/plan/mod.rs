@@ -460,7 +460,7 @@ pub fn plan(policy: &Policy, facts: &Facts) -> Result<Plan, PlanError> {
 /// Decides what to do to take a change back.
 ///
 /// It is the same for the commit before it, which the facts are then of. Of that only what is in `only`, each a
-/// [`part`](crate::rollback::part); none for all. What stands at the targets now does not matter.
+/// [`part`]; none for all. What stands at the targets now does not matter.
 ///
 /// # Errors
 /// When an entry that [`reads`] named is not among the facts.
