@@ -1,7 +1,7 @@
 //! Worlds with a policy in Lockflight's own format.
 
 use lockflight_sandbox::Status;
-use lockflight_tests::world::{Setup, World, put};
+use lockflight_tests::world::{MONA, Setup, World, put};
 
 use crate::LOCKFLIGHT;
 
@@ -29,4 +29,17 @@ pub(crate) async fn change(world: &World) -> u64 {
     world
         .merge_change(&[put("workspace/checkout/values.yaml", "replicas: 3\n")])
         .await
+}
+
+/// Somebody gives a command, and it is done.
+pub(crate) async fn done(world: &World, number: u64, command: &str) {
+    let comment = world.say(number, command, MONA).await;
+    world.until_reaction(number, comment, "rocket").await;
+}
+
+/// Somebody gives a command, and it is refused for this reason.
+pub(crate) async fn refused(world: &World, number: u64, command: &str, by: &str, why: &str) {
+    let comment = world.say(number, command, by).await;
+    world.until_reaction(number, comment, "confused").await;
+    world.until_comment(number, why).await;
 }

@@ -3,7 +3,7 @@
 use lockflight_sandbox::{Access, PullRequest, Status};
 use lockflight_tests::world::{HUBOT, MONA, REPOSITORY, Setup, World, put, remove};
 
-use crate::native::{native, said, until_said};
+use crate::native::{done, native, refused, said, until_said};
 use crate::policies::LAB_BY_ITSELF;
 use crate::world;
 
@@ -50,17 +50,6 @@ async fn until_told(world: &World, change: u64, text: &str) -> Status {
             told(world, change).filter(|status| said(status).contains(text))
         })
         .await
-}
-
-async fn done(world: &World, number: u64, command: &str) {
-    let comment = world.say(number, command, MONA).await;
-    world.until_reaction(number, comment, "rocket").await;
-}
-
-async fn refused(world: &World, number: u64, command: &str, by: &str, why: &str) {
-    let comment = world.say(number, command, by).await;
-    world.until_reaction(number, comment, "confused").await;
-    world.until_comment(number, why).await;
 }
 
 /// What takes something back, oldest first.
@@ -193,7 +182,7 @@ async fn one_target_is_taken_back_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn who_may_not_write_takes_nothing_back_and_what_is_open_can_t_be() {
+async fn who_may_not_write_takes_nothing_back_and_what_is_open_cannot_be_taken_back() {
     policy()
         .run(async |world| {
             world.forge.set_access(REPOSITORY, HUBOT, Access::Read).unwrap();
@@ -210,7 +199,7 @@ async fn who_may_not_write_takes_nothing_back_and_what_is_open_can_t_be() {
             let open = world
                 .open_change(&[put("workspace/checkout/values.yaml", "replicas: 7\n")])
                 .await;
-            refused(world, open, "/promote rollback all", MONA, "not").await;
+            refused(world, open, "/promote rollback all", MONA, "is not merged").await;
             refused(
                 world,
                 change,

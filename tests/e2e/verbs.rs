@@ -1,9 +1,9 @@
 //! What each command of `/promote` does to a change on its way through waves. Who may give one, and how it is read, is in `commands`.
 
 use lockflight_sandbox::Access;
-use lockflight_tests::world::{HUBOT, MONA, REPOSITORY, Setup, World};
+use lockflight_tests::world::{HUBOT, MONA, REPOSITORY, Setup};
 
-use crate::native::{change, native, said, until_said};
+use crate::native::{change, done, native, refused, said, until_said};
 
 /// Staging, which gates may close, then production.
 fn policy(gates: &str) -> Setup {
@@ -24,18 +24,6 @@ flows:
 "
     );
     native(&yaml).setting("promotion.merge_poll=200ms")
-}
-
-/// Somebody says something that is done.
-async fn done(world: &World, number: u64, command: &str) {
-    let comment = world.say(number, command, MONA).await;
-    world.until_reaction(number, comment, "rocket").await;
-}
-
-async fn refused(world: &World, number: u64, command: &str, by: &str, why: &str) {
-    let comment = world.say(number, command, by).await;
-    world.until_reaction(number, comment, "confused").await;
-    world.until_comment(number, why).await;
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use lockflight_fleet::RepoLock;
 use lockflight_fleet::worker::{Done, Failure};
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{
-    Annotation, AnnotationLevel, CheckOutcome, CheckRun, CheckRunState, Conclusion, PullRequest,
-    PullRequestState, Status, StatusState,
+    Annotation, AnnotationLevel, CheckRun, CheckRunState, Conclusion, PullRequest, PullRequestState,
+    StatusState,
 };
 use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::ErrorClass;
@@ -18,6 +18,7 @@ use lockflight_promotion::message::{Envelope, Outcome, Preview, Verdict};
 use lockflight_promotion::text::comment::{self, CommentKind};
 use lockflight_promotion::text::preview::{CONTEXT, SETTLED};
 
+use crate::tell::show;
 use crate::{Executor, outcome};
 
 impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
@@ -126,22 +127,7 @@ async fn check(
         annotations: preview.remarks.iter().map(annotation).collect(),
         details_url: None,
     };
-    match client.set_check(&change.head, &run).await? {
-        CheckOutcome::Set(_) | CheckOutcome::Stands(_) => return Ok(word),
-        CheckOutcome::NotAllowed(why) => {
-            tracing::debug!(pr.number = %change.number, "no check runs here, a status in their place: {why}");
-        }
-    }
-    let stands = client.status(&change.head, CONTEXT).await?;
-    if stands.is_none_or(|stands| stands.state != state || stands.description != preview.title) {
-        let status = Status {
-            state,
-            context: CONTEXT.to_owned(),
-            description: preview.title.clone(),
-            target_url: None,
-        };
-        client.set_status(&change.head, &status).await?;
-    }
+    show(client, change, &run, state).await?;
     Ok(word)
 }
 

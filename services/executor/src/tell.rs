@@ -41,50 +41,50 @@ pub(crate) async fn tell(
     change: &Change,
     word: &Word,
 ) -> Result<bool, Failure> {
-    let description = status::fit(&word.sentence);
     let name = status::context(change);
     let run = CheckRun {
         external_id: format!("{name}-{}", change.number),
-        name: name.clone(),
+        name,
         state: match word.state {
             StatusState::Pending => CheckRunState::InProgress,
             StatusState::Success => CheckRunState::Completed(Conclusion::Success),
             StatusState::Failure | StatusState::Error => CheckRunState::Completed(Conclusion::Failure),
         },
-        title: description.clone(),
+        title: status::fit(&word.sentence),
         summary: word.summary.clone().unwrap_or_else(|| word.sentence.clone()),
         annotations: Vec::new(),
         details_url: None,
     };
-    let said = match client.set_check(&change.head, &run).await? {
-        CheckOutcome::Set(_) => true,
-        CheckOutcome::Stands(_) => false,
-        CheckOutcome::NotAllowed(why) => {
-            tracing::debug!(pr.number = %change.number, "no check runs here, a status in their place: {why}");
-            set_status(client, change, name, word.state, description).await?
-        }
-    };
+    let said = show(client, change, &run, word.state).await?;
     if said {
         failpoint::reached("executor.status_set");
     }
     Ok(said)
 }
 
-async fn set_status(
+/// Makes the check run on the head of a change be so, or, where check runs are not allowed, the status of its name with `state` and its title;
+/// whether it was not so before.
+pub(crate) async fn show(
     client: &impl RepositoryPort,
     change: &Change,
-    context: String,
+    run: &CheckRun,
     state: StatusState,
-    description: String,
 ) -> Result<bool, Failure> {
-    let stands = client.status(&change.head, &context).await?;
-    if stands.is_some_and(|stands| stands.state == state && stands.description == description) {
+    match client.set_check(&change.head, run).await? {
+        CheckOutcome::Set(_) => return Ok(true),
+        CheckOutcome::Stands(_) => return Ok(false),
+        CheckOutcome::NotAllowed(why) => {
+            tracing::debug!(pr.number = %change.number, "no check runs here, a status in their place: {why}");
+        }
+    }
+    let stands = client.status(&change.head, &run.name).await?;
+    if stands.is_some_and(|stands| stands.state == state && stands.description == run.title) {
         return Ok(false);
     }
     let status = Status {
         state,
-        context,
-        description,
+        context: run.name.clone(),
+        description: run.title.clone(),
         target_url: None,
     };
     failpoint::reached("executor.setting_status");

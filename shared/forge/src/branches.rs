@@ -8,7 +8,7 @@ use crate::client::{RepoClient, encoded};
 use crate::error::ForgeError;
 use crate::pull::Account;
 use crate::pull_files::ChangedFile;
-use crate::route::{COMPARE, CREATE_REF, REF, UPDATE_REF};
+use crate::route::{COMPARE, REF, UPDATE_REF};
 
 /// GitHub lists at most so many commits of a comparison on one page.
 const PAGE: usize = 100;
@@ -80,13 +80,6 @@ struct Message {
 }
 
 #[derive(Serialize)]
-struct NewRef<'a> {
-    #[serde(rename = "ref")]
-    name: &'a str,
-    sha: &'a CommitOid,
-}
-
-#[derive(Serialize)]
 struct RefMove<'a> {
     sha: &'a CommitOid,
     force: bool,
@@ -112,16 +105,12 @@ impl RepoClient {
     /// # Errors
     /// When it is refused, such as by a ruleset, or [`ForgeError::Unknown`].
     pub async fn create_branch(&self, branch: &BranchName, at: &CommitOid) -> Result<BranchMove, ForgeError> {
-        let name = format!("refs/heads/{branch}");
-        let body = NewRef { name: &name, sha: at };
-        let answer = self.write(&CREATE_REF, &self.path("/git/refs"), &body).await?;
-        if answer.status() == StatusCode::UNPROCESSABLE_ENTITY
-            && answer.words().to_ascii_lowercase().contains("already exists")
-        {
-            return Ok(BranchMove::Elsewhere);
-        }
-        answer.success()?;
-        Ok(BranchMove::Moved)
+        let is_new = self.create_ref(&format!("heads/{branch}"), at).await?;
+        Ok(if is_new {
+            BranchMove::Moved
+        } else {
+            BranchMove::Elsewhere
+        })
     }
 
     /// Moves a branch to a commit that has the branch's present tip among its ancestors; that is what makes sure that nobody's

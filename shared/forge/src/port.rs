@@ -455,7 +455,7 @@ impl RepositoryPort for RepoClient {
     }
 
     async fn create_ref(&self, name: &str, at: &CommitOid) -> Result<(), ForgeError> {
-        Self::create_ref(self, name, at).await
+        Self::create_ref(self, name, at).await.map(|_is_new| ())
     }
 
     async fn delete_ref(&self, name: &str) -> Result<(), ForgeError> {

@@ -45,13 +45,13 @@ impl RepoClient {
         Ok(names.collect())
     }
 
-    /// Makes a ref that points at a commit, named without `refs/`. One that is there stays as it is.
+    /// Makes a ref that points at a commit, named without `refs/`; whether there was none of that name. One that is there stays as it is.
     ///
     /// See <https://docs.github.com/en/rest/git/refs#create-a-reference>.
     ///
     /// # Errors
     /// When it is refused, or [`ForgeError::Unknown`].
-    pub async fn create_ref(&self, name: &str, at: &CommitOid) -> Result<(), ForgeError> {
+    pub async fn create_ref(&self, name: &str, at: &CommitOid) -> Result<bool, ForgeError> {
         let name = format!("{REFS}{name}");
         let body = NewRef { name: &name, sha: at };
         let answer = self.write(&CREATE_REF, &self.path("/git/refs"), &body).await?;
@@ -60,7 +60,7 @@ impl RepoClient {
         if !is_there {
             answer.success()?;
         }
-        Ok(())
+        Ok(!is_there)
     }
 
     /// Takes a ref away, named without `refs/`. It may be gone already.
