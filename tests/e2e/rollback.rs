@@ -1,6 +1,6 @@
 //! A change that turned out bad is taken back: what stood before it is promoted in its place, and stays until somebody lets it go.
 
-use lockflight_sandbox::{Access, PullRequest, Status};
+use lockflight_sandbox::{Access, MergeMethod, PullRequest, Status};
 use lockflight_tests::world::{HUBOT, MONA, REPOSITORY, Setup, World, put, remove};
 
 use crate::native::{done, native, refused, said, until_said};
@@ -381,4 +381,90 @@ async fn telefonistkas_policy_rolls_back_too() {
             assert_eq!(lab.as_deref(), Some("replicas: 2\n"), "it is held");
         })
         .await;
+}
+
+#[tokio::test]
+async fn what_is_held_stays_held_when_somebody_edits_what_people_decided() {
+    policy()
+        .run(async |world| {
+            let good = replicas(world, 2).await;
+            until_said(world, good, "Promoted to").await;
+            let bad = replicas(world, 0).await;
+            until_said(world, bad, "Promoted to").await;
+            done(world, bad, "/promote rollback all").await;
+            until_told(world, bad, "held until /promote release").await;
+            let ours = world.until_comment(bad, "**Rolled back").await;
+            let edited = ours.body.replacen("v1 ", "v1 A", 1);
+            assert_ne!(edited, ours.body);
+            let edit = world.forge.edit_comment(REPOSITORY, ours.id, &edited, MONA).await;
+            edit.unwrap();
+
+            for command in ["/promote hold", "/promote abort"] {
+                refused(world, bad, command, MONA, "It may hold what was rolled back").await;
+            }
+            let next = replicas(world, 5).await;
+            until_said(world, next, &format!("#{bad}, where the comment")).await;
+            world.quiet().await;
+            assert_everywhere(world, "replicas: 2\n").await;
+
+            done(world, bad, "/promote release").await;
+            until_said(world, next, "Promoted to").await;
+            assert_everywhere(world, "replicas: 5\n").await;
+            for read in [bad, next] {
+                world.comments(read);
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn it_is_the_same_in_another_repository() {
+    let production = "acme/production";
+    native(
+        "
+version: 1
+environments:
+  production: { repository: acme/production, path: live }
+flows:
+  - from: { path: workspace }
+    waves: [{ to: [production] }]
+",
+    )
+    .setting("promotion.merge_poll=200ms")
+    .run(async |world| {
+        world
+            .add_repository(
+                production,
+                &[
+                    put("live/other/values.yaml", "kept: true\n"),
+                    put("lockflight.yaml", "version: 1\naccept_from: [acme/*]\n"),
+                ],
+            )
+            .await;
+        let merge = async |count: usize| {
+            world.until_promoted_in(production, count).await;
+            let newest = world.promotions_in(production).pop().unwrap();
+            let merged = world
+                .forge
+                .merge_pull_request(production, newest.number, MergeMethod::Merge, MONA)
+                .await;
+            merged.unwrap();
+            newest
+        };
+        let good = replicas(world, 2).await;
+        merge(1).await;
+        world.until_status(good, "success").await;
+        let before = world.tree("main", "workspace/checkout").await;
+        let bad = replicas(world, 0).await;
+        merge(2).await;
+        world.until_status(bad, "success").await;
+        done(world, bad, "/promote rollback all").await;
+        let back = merge(3).await;
+        assert!(back.title.starts_with("⏪"), "{}", back.title);
+        until_told(world, bad, "held until /promote release").await;
+        world.comments(bad);
+        let live = world.forge.list_files(production, "main", "live/checkout").await;
+        assert_eq!(live.unwrap(), before);
+    })
+    .await;
 }

@@ -13,7 +13,7 @@ use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{Comment, PullRequest, ReactionKind, Status, StatusState};
 use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::command::{self, Command, Control, Mistake, Parsed, Role};
-use lockflight_promotion::control::{Controls, ControlsRead};
+use lockflight_promotion::control::{Controls, ControlsRead, Refused};
 use lockflight_promotion::message::{Body, CommandV1, DeliveryV1, Envelope, Outcome};
 use lockflight_promotion::text::comment::{self, CommentKind};
 use lockflight_promotion::text::marker::{self, MarkerRead};
@@ -309,6 +309,11 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let next = match &read {
             ControlsRead::Absent => Controls::default().apply(control, comment, &command.by, command.at_s),
             ControlsRead::Valid(controls) => controls.apply(control, comment, &command.by, command.at_s),
+            ControlsRead::Forged
+                if *control != Control::Release && self.is_holder(desk.client, change.number).await? =>
+            {
+                Err(Refused::ForgedHolds)
+            }
             ControlsRead::Forged => Controls::apply_to_forged(control, comment, &command.by, command.at_s),
         };
         let next = match next {

@@ -68,11 +68,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         change: &Change,
         back: &WayBack,
     ) -> Result<(), Failure> {
-        let name = hold_ref(change.number);
-        if !client.refs_from(&name).await?.contains(&name) {
-            client.create_ref(&name, &back.of).await?;
+        if !self.is_holder(client, change.number).await? {
+            client.create_ref(&hold_ref(change.number), &back.of).await?;
         }
         Ok(())
+    }
+
+    /// Whether others look at a change for what it holds.
+    pub(crate) async fn is_holder(&self, client: &F::Repository, number: PrNumber) -> Result<bool, Failure> {
+        let name = hold_ref(number);
+        Ok(client.refs_from(&name).await?.contains(&name))
     }
 
     /// Has others find that a change holds targets, or that it holds none.

@@ -118,6 +118,12 @@ pub enum Refused {
     /// There is nothing to take back.
     #[error("nothing is held or rolled back, and the promotion was not aborted")]
     NothingToRelease,
+    /// What stands can't be believed, and may hold what was rolled back: to begin it anew would let that go.
+    #[error(
+        "the comment in which Lockflight keeps what people decided was edited, so that it can't be believed. It may hold what was rolled back, so \
+         all of this change is held already, and so is every other; `/promote release` begins it anew, and lets all of that go"
+    )]
+    ForgedHolds,
     /// All of it was rolled back before, and is held since.
     #[error("that is rolled back already; `/promote release` lets it go")]
     RolledBack,
