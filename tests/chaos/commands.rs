@@ -13,7 +13,7 @@ use crate::{on, world};
 #[tokio::test]
 async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
     let (rabbit, redis) = tokio::join!(RabbitMq::start(), Redis::start());
-    on(Fleet::on(rabbit.uri(), redis.uri()), LAB)
+    on(Fleet::on(rabbit.uri(), redis.uri()).settled(), LAB)
         .as_app()
         // A broker that was killed is a while in coming back where several are at work.
         .patience(Duration::from_mins(2))

@@ -72,12 +72,14 @@ async fn two_hundred_promotions_are_drained_by(executors: usize) {
             let fetches = after.git().fetches - before.git().fetches;
             // The first batch may begin before the others have arrived, and the repository may change hands while executors come.
             let most = 200_u64.div_ceil(BATCH) + executors as u64;
+            // A batch asks once where the branch is, and nothing is merged any more: whoever has the repository fetches its content once.
+            let most_fetches = most + executors as u64;
             assert!(
                 pushes <= most,
                 "{pushes} pushes for 200 promotions in batches of {BATCH}"
             );
             assert!(
-                fetches <= most,
+                fetches <= most_fetches,
                 "{fetches} fetches for 200 promotions in batches of {BATCH}"
             );
             let all = forty.len() + 200;
