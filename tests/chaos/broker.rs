@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use lockflight_tests::servers::{RabbitMq, Redis};
-use lockflight_tests::world::{Fleet, Post, REPOSITORY, Role, World, put};
+use lockflight_tests::world::{Fleet, Post, REPOSITORY, Role, Setup, World, put};
 
-use crate::on;
 use crate::policies::LAB;
+use crate::{on, previewing};
 
 async fn change(world: &World, component: &str) -> u64 {
     let path = format!("workspace/{component}/values.yaml");
@@ -56,9 +56,9 @@ async fn deliveries_while_the_broker_is_down_come_again_by_the_sweep() {
 }
 
 /// Scenario: the broker is killed again and again under load.
-async fn the_broker_is_killed(times: usize) {
+async fn the_broker_is_killed(times: usize, world: fn(Fleet, &str) -> Setup) {
     let (rabbit, redis) = tokio::join!(RabbitMq::start(), Redis::start());
-    on(Fleet::on(rabbit.uri(), redis.uri()).settled(), LAB)
+    world(Fleet::on(rabbit.uri(), redis.uri()).settled(), LAB)
         .run(async |world| {
             let mut changes = Vec::new();
             for round in 0..times {
@@ -75,19 +75,38 @@ async fn the_broker_is_killed(times: usize) {
                 }
             }
             assert_promoted(world, &changes).await;
+            for change in changes {
+                let told = previews(world, change);
+                assert!(told <= 1, "#{change} is told {told} times where it will go");
+            }
         })
         .await;
 }
 
+/// How often a pull request has been told where it will go.
+fn previews(world: &World, change: u64) -> usize {
+    let head = world.pull_request(change).head.sha;
+    let all = world.forge.statuses(REPOSITORY, &head).unwrap();
+    all.iter()
+        .filter(|status| status.context == "lockflight/preview")
+        .count()
+}
+
 #[tokio::test]
 async fn a_broker_that_is_killed_under_load_loses_and_doubles_nothing() {
-    the_broker_is_killed(3).await;
+    the_broker_is_killed(3, on).await;
+}
+
+/// The same with twice the work: each pull request is told of while it is open, too.
+#[tokio::test]
+async fn a_broker_that_is_killed_while_pull_requests_are_previewed_loses_and_doubles_nothing() {
+    the_broker_is_killed(2, previewing).await;
 }
 
 #[tokio::test]
 #[ignore = "soak: tests/run --soak"]
 async fn soak_a_broker_that_is_killed_twenty_times_loses_and_doubles_nothing() {
-    the_broker_is_killed(20).await;
+    the_broker_is_killed(20, on).await;
 }
 
 /// A delivery of the forge that was lost on its way, to be sent again as often as a story wants.

@@ -1,5 +1,7 @@
 //! What an operator runs beside a fleet.
 
+use std::time::Duration;
+
 use http::Method;
 use lockflight_sandbox::{Effect, Fault, RequestMatcher};
 use lockflight_tests::servers::{RabbitMq, Redis};
@@ -13,6 +15,8 @@ async fn the_doctor_finds_what_is_wrong_and_says_how_to_mend_it() {
     let (rabbit, redis) = tokio::join!(RabbitMq::start(), Redis::start());
     on(Fleet::on(rabbit.uri(), redis.uri()), LAB)
         .as_app()
+        // A broker that was killed is a while in coming back where several are at work.
+        .patience(Duration::from_mins(2))
         .run(async |world| {
             let (status, said) = world.command(&["doctor"]).await;
             assert!(status.success(), "{said}");

@@ -40,10 +40,12 @@ fn world(policy: &str) -> Setup {
     on(Fleet::shared(), policy)
 }
 
-/// A world with this policy on that fleet.
+/// A world with this policy on that fleet. What is told on open pull requests is left out, so that each request is of the story.
 fn on(fleet: Fleet, policy: &str) -> Setup {
-    Setup::new(LOCKFLIGHT)
-        .policy(policy)
-        .fleet(fleet)
-        .without_previews()
+    previewing(fleet, policy).without_previews()
+}
+
+/// The same where open pull requests are told where they will go.
+fn previewing(fleet: Fleet, policy: &str) -> Setup {
+    Setup::new(LOCKFLIGHT).policy(policy).fleet(fleet)
 }

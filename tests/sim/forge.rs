@@ -483,6 +483,7 @@ impl RepositoryPort for SimRepository {
             let list = of_commit.map(|((_, context), status)| Check {
                 name: context.clone(),
                 state: CheckState::from(status.state),
+                title: Some(status.description.clone()),
                 details_url: status.target_url.clone(),
             });
             Ok(Checks {
@@ -497,6 +498,18 @@ impl RepositoryPort for SimRepository {
         Ok(CheckOutcome::NotAllowed(
             "the identities of the simulation write statuses".to_owned(),
         ))
+    }
+
+    async fn refs_from(&self, _start: &str) -> Result<Vec<String>, ForgeError> {
+        Ok(Vec::new())
+    }
+
+    async fn create_ref(&self, _name: &str, _at: &CommitOid) -> Result<(), ForgeError> {
+        Err(testing::not_found())
+    }
+
+    async fn delete_ref(&self, _name: &str) -> Result<(), ForgeError> {
+        Err(testing::not_found())
     }
 
     async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {

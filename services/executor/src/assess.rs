@@ -59,9 +59,10 @@ pub(crate) async fn assess<M: MirrorPort>(
         Err(error) => return Err(error.into()),
     }
     let mut open = changing(target, heads.target, step.sync.iter().collect()).await?;
+    // What is taken back is later content, mostly: only an equal target has nothing left to do.
     // Walk back from the head: each state of a source since the change is later content. Only what comes after the change is later: on a
     // branch whose first parents lead past the change, as after a merge the wrong way round, the walk ends early.
-    if !open.is_empty() && *heads.source != change.merged_as {
+    if !open.is_empty() && change.rollback.is_none() && *heads.source != change.merged_as {
         let sources: Vec<PathInRepo> = open.iter().map(|sync| standing(sync)).collect();
         let line = source
             .entries_back(heads.source, &change.merged_as, HISTORY_LIMIT, &sources)

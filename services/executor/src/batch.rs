@@ -87,7 +87,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     ) -> Vec<Result<Prepared<F::Repository>, Failure>> {
         let mut prepared = Vec::with_capacity(batch.len());
         let mut lanes: Vec<Lane<'_, F::Repository>> = Vec::new();
-        let mut decided = Decided::new();
+        let mut decided = Decided::default();
         for (place, envelope) in batch.iter().enumerate() {
             prepared.push(match &envelope.body {
                 Body::Promote(promote) => {

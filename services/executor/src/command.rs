@@ -20,6 +20,7 @@ use lockflight_promotion::text::marker::{self, MarkerRead};
 use lockflight_promotion::text::{controls, markdown, status};
 use lockflight_promotion::{ErrorClass, Login, MessageId, PrNumber};
 
+use crate::waves::look_back;
 use crate::{Executor, outcome};
 
 /// What came of a command.
@@ -152,7 +153,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                     .to_owned()
             }))),
             Command::Status => self.state(desk, &change).await,
-            Command::Replan => Ok(self.plan_anew(desk, &change)),
+            Command::Replan => {
+                let (read, _) = self.read_controls(desk, change.number).await?;
+                Ok(self.plan_anew(desk, &change, &read))
+            }
             Command::Retry => {
                 let (read, _) = self.read_controls(desk, change.number).await?;
                 Ok(match read.hindrance(self.now_s()) {
@@ -160,10 +164,26 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                         "{}. `/promote release` goes before a retry.",
                         markdown::text(&hindrance.sentence())
                     )),
-                    None => self.plan_anew(desk, &change),
+                    None => self.plan_anew(desk, &change, &read),
                 })
             }
             Command::Toggle { context } => self.toggle(desk, &pull_request, &context).await,
+            Command::Control(Control::Rollback { .. }) if command.answer.is_some() => {
+                Ok(Verdict::Refused(command.answer.clone().unwrap_or_default()))
+            }
+            Command::Control(Control::Rollback { .. }) if !change.merged => Ok(Verdict::Refused(format!(
+                "#{} is not merged, so there is nothing to roll back.",
+                change.number
+            ))),
+            Command::Control(Control::Rollback { target, reason, .. }) => {
+                let parts = command.parts.clone();
+                let control = Control::Rollback {
+                    target,
+                    parts,
+                    reason,
+                };
+                self.decide(desk, &change, &control).await
+            }
             Command::Control(control) => self.decide(desk, &change, &control).await,
         }
     }
@@ -203,8 +223,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         change: &PullRequest,
     ) -> Result<Verdict, Failure> {
         let (read, _) = self.read_controls(desk, change.number).await?;
-        let stands = desk.client.status(&change.head, status::CONTEXT).await?;
-        let sentence = stands.as_ref().map(|status| status.description.as_str());
+        let checks = desk.client.checks(&change.head).await?;
+        let stands = checks.named(status::CONTEXT);
+        let sentence = stands.and_then(|check| check.title.as_deref());
         Ok(Verdict::Answered(controls::status(
             &read,
             change.number,
@@ -214,9 +235,19 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
     }
 
     /// Has a planner plan the change as if its merge had just been told.
-    fn plan_anew(&self, desk: &Desk<'_, F::Repository, L::Guard>, change: &PullRequest) -> Verdict {
+    fn plan_anew(
+        &self,
+        desk: &Desk<'_, F::Repository, L::Guard>,
+        change: &PullRequest,
+        read: &ControlsRead,
+    ) -> Verdict {
         if change.merged {
-            Verdict::Done(vec![replan(desk.envelope, desk.command, change.number)])
+            Verdict::Done(looks(
+                desk.envelope,
+                desk.command,
+                change.number,
+                read.holds_targets(),
+            ))
         } else {
             Verdict::Refused(format!(
                 "#{} is not merged: it is planned when it is.",
@@ -286,7 +317,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 return Ok(Verdict::Refused(format!("It was not done: {refused}.")));
             }
         };
-        if read != ControlsRead::Valid(Box::new(next.clone())) {
+        let next_read = ControlsRead::Valid(Box::new(next.clone()));
+        let holds = next_read.holds_targets();
+        if holds {
+            // Found before it holds, so that nobody misses it.
+            self.check(desk)?;
+            let merged_as = change.merge_commit.as_ref();
+            self.tell_hold(desk.client, change.number, merged_as).await?;
+            failpoint::reached("executor.holding");
+        }
+        if read != next_read {
             let key = &self.config.marker_key;
             let body = controls::write(key, desk.client.id(), change.number, &next);
             // One of several that can't be believed would make all of them so.
@@ -306,11 +346,16 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             "{} decided on pull request {} of {}: {}", command.by.login, change.number, desk.envelope.repo.name,
             markdown::one_line(&command.line),
         );
+        if !holds && (!next.rollbacks.is_empty() || read == ControlsRead::Forged) {
+            self.check(desk)?;
+            self.tell_hold(desk.client, change.number, None).await?;
+        }
         // A planner has another look taken, which finds what was decided.
-        let follow = change
-            .merged
-            .then(|| replan(desk.envelope, command, change.number));
-        Ok(Verdict::Done(follow.into_iter().collect()))
+        Ok(Verdict::Done(if change.merged {
+            looks(desk.envelope, command, change.number, !next.rollbacks.is_empty())
+        } else {
+            Vec::new()
+        }))
     }
 
     /// What people have decided about a change, and the comments in which that stands: one, unless the lock was lost once.
@@ -392,6 +437,15 @@ async fn lacks(
             "There is no account {login} any more, so it was not done."
         )),
     })
+}
+
+/// What has a planner look at a change once more, and at what takes it back where there is something.
+fn looks(cause: &Envelope, command: &CommandV1, number: PrNumber, is_taken_back: bool) -> Vec<Envelope> {
+    let comment = command.comment.unwrap_or_default().to_string();
+    let back = is_taken_back.then(|| look_back(cause, number, &comment));
+    std::iter::once(replan(cause, command, number))
+        .chain(back)
+        .collect()
 }
 
 /// What tells a planner of the merge once more.

@@ -19,7 +19,7 @@ use lockflight_promotion::{ErrorClass, Login, PathInRepo};
 
 use crate::Executor;
 use crate::look::{Look, Sight};
-use crate::waves::Wait;
+use crate::outlook::Wait;
 
 /// How often a gate is looked at whose change nobody tells, in seconds.
 const CHECKS_EVERY_S: u64 = 60;

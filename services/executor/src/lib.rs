@@ -40,15 +40,18 @@ mod command;
 mod comments;
 mod forward;
 mod gates;
+mod holds;
 mod look;
 mod merge;
 mod ours;
+mod outlook;
 mod places;
 mod preview;
 mod promote;
 mod report;
 mod restraint;
 mod supersede;
+mod tell;
 mod waves;
 
 use std::sync::Arc;

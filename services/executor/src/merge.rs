@@ -34,7 +34,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let (promote, number) = (&merge.promote, merge.number);
         let (change, step) = (&promote.change, &promote.step);
         let client = self.forge.repository(step.repo(change)).await?;
-        if let Some(restraint) = self.restraint(change, step, &mut Decided::new()).await? {
+        if let Some(restraint) = self.restraint(change, step, &mut Decided::default()).await? {
             return Ok(match restraint {
                 Restraint::Held { why, wait } => {
                     tracing::info!(pr.number = %number, "pull request {number} is not merged: {why}");
@@ -93,7 +93,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 )]));
             }
         };
-        let parent = if step.leads_elsewhere() {
+        let parent = if step.is_made_on_target(change) {
             self.made_alike(&places, &tips, promote, &merge.commit).await?
         } else {
             Some(change.merged_as.clone())

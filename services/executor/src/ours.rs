@@ -65,7 +65,9 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             return Ok(None);
         };
         let expected = Self::parent(&promote.change, &promote.step, &tips.target);
-        if *parent != expected && !(step.leads_elsewhere() && is_on(mirror, &tips.target, parent).await?) {
+        if *parent != expected
+            && !(step.is_made_on_target(&promote.change) && is_on(mirror, &tips.target, parent).await?)
+        {
             return Ok(None);
         }
         for open in self.openings(places, tips, promote, parent).await? {
@@ -117,7 +119,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let Some(tips) = places.fetch(&promote.change, &promote.step).await? else {
             return Ok(false);
         };
-        let parent = if promote.step.leads_elsewhere() {
+        let parent = if promote.step.is_made_on_target(&promote.change) {
             match self
                 .made_alike(&places, &tips, promote, &pull_request.head)
                 .await?

@@ -64,7 +64,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
 
     /// The commit that the step's commit is made on: the change itself where its own branch is the target, else the head of the target.
     pub(crate) fn parent(change: &Change, step: &Step, target: &CommitOid) -> CommitOid {
-        if step.leads_elsewhere() {
+        if step.is_made_on_target(change) {
             target.clone()
         } else {
             change.merged_as.clone()

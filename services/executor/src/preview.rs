@@ -127,7 +127,7 @@ async fn check(
         details_url: None,
     };
     match client.set_check(&change.head, &run).await? {
-        CheckOutcome::Set(_) => return Ok(word),
+        CheckOutcome::Set(_) | CheckOutcome::Stands(_) => return Ok(word),
         CheckOutcome::NotAllowed(why) => {
             tracing::debug!(pr.number = %change.number, "no check runs here, a status in their place: {why}");
         }

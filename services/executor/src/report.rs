@@ -1,9 +1,9 @@
 //! Tells people about a change, on its own pull request: one status, and a comment only where there is something to do.
 
+use lockflight_fleet::RepoLock;
 use lockflight_fleet::worker::{Done, Failure};
-use lockflight_fleet::{RepoLock, failpoint};
-use lockflight_forge::port::{ForgePort, RepositoryPort};
-use lockflight_forge::{PullRequest, PullRequestState, Status, StatusState};
+use lockflight_forge::port::ForgePort;
+use lockflight_forge::{PullRequest, PullRequestState, StatusState};
 use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::change::Change;
 use lockflight_promotion::message::{Body, Envelope, Outcome, Report, ReportV1};
@@ -11,10 +11,12 @@ use lockflight_promotion::plan::Step;
 use lockflight_promotion::progress::Seen;
 use lockflight_promotion::text::comment::{self, CommentKind};
 use lockflight_promotion::text::status;
+use lockflight_promotion::text::waves::{self, Wave};
 use lockflight_promotion::{CommitOid, ErrorClass, Login, MessageId, PrNumber};
 
 use crate::look::Look;
 use crate::restraint::{Decided, Restraint};
+use crate::tell::{Word, tell};
 use crate::{Executor, outcome};
 
 impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
@@ -28,14 +30,14 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         let change = &report.change;
         let client = self.forge.repository(&change.repo).await?;
         let mut said = None;
-        let (state, description) = match &report.report {
-            Report::Nothing { reason } => (StatusState::Success, status::nothing(reason)),
+        let word = match &report.report {
+            Report::Nothing { reason } => Word::new(StatusState::Success, status::nothing(reason)),
             Report::DryRun {
                 pull_requests,
                 comment,
             } => {
                 said = Some((CommentKind::DryRun, comment));
-                (StatusState::Success, status::dry_run(*pull_requests))
+                Word::new(StatusState::Success, status::dry_run(*pull_requests)).with_summary(comment.clone())
             }
             Report::Failed {
                 step,
@@ -44,7 +46,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             } => {
                 let kind = step.as_ref().map_or(CommentKind::Failure, CommentKind::Step);
                 said = Some((kind, comment));
-                (StatusState::Failure, summary.clone())
+                Word::new(StatusState::Failure, summary.as_str()).with_summary(comment.clone())
             }
             Report::Preview(preview) => {
                 return self.preview(envelope, &client, change, preview).await;
@@ -54,13 +56,19 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             }
             Report::Steps { steps, last, .. } => match self.unrestrained(&client, change, steps, head).await?
             {
-                Progress::Settled(sentence) => (StatusState::Success, sentence),
+                Progress::Settled { sentence, steps } => {
+                    let summary = waves::summary(&sentence, &steps, None);
+                    Word::new(StatusState::Success, sentence).with_summary(summary)
+                }
                 Progress::Stopped => return Ok(Done::Ack(Vec::new())),
+                Progress::TakenBack(sentence) => Word::new(StatusState::Failure, sentence),
                 Progress::Missing(missing) if !last && failures + 1 < self.config.max_attempts => {
                     let reason = format!("{missing} of {} steps have no pull request yet", steps.len());
                     return Err(Failure::new(ErrorClass::Retry, reason));
                 }
-                Progress::Missing(missing) => (StatusState::Failure, status::missing(missing, steps.len())),
+                Progress::Missing(missing) => {
+                    Word::new(StatusState::Failure, status::missing(missing, steps.len()))
+                }
             },
         };
         let told = match said {
@@ -73,16 +81,10 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             .err()
             .is_none_or(|failure| failure.class == ErrorClass::User)
         {
-            set_status(&client, change, state, &description).await?;
+            tell(&client, change, &word).await?;
         }
         told?;
-        let state = format!("{state:?}").to_lowercase();
-        let reported = Outcome::Reported {
-            number: change.number,
-            state,
-            description,
-        };
-        Ok(Done::Ack(vec![outcome(envelope, reported)]))
+        Ok(Done::Ack(vec![outcome(envelope, reported(change, &word))]))
     }
 
     /// How far those steps of a plan are that people have not left out. While a change is held and steps have no pull request, that is said,
@@ -98,20 +100,24 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         if !matches!(progress, Progress::Missing(_)) {
             return Ok(progress);
         }
-        let mut decided = Decided::new();
+        let mut decided = Decided::default();
         let mut wanted = Vec::new();
         for step in steps {
             match self.restraint(change, step, &mut decided).await? {
                 None => wanted.push(step.clone()),
                 Some(Restraint::Skipped) => {}
                 Some(Restraint::Held { why, wait }) => {
-                    set_status(client, change, StatusState::Pending, &status::fit(&why)).await?;
+                    tell(client, change, &Word::new(StatusState::Pending, why.as_str())).await?;
                     return Err(Restraint::failure(why, wait));
                 }
             }
         }
         if wanted.len() == steps.len() {
             return Ok(progress);
+        }
+        if let Some(rollback) = decided.taken_back(change, steps) {
+            let sentence = format!("Rolled back {}", rollback.by_and_why());
+            return Ok(Progress::TakenBack(status::fit(&sentence)));
         }
         self.progress(change, &wanted, head).await
     }
@@ -125,7 +131,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         head: Option<CommitOid>,
     ) -> Result<Progress, Failure> {
         let mut look = Look::new(self, change, head);
-        let (mut found, mut superseded) = (Vec::new(), Vec::new());
+        let (mut found, mut superseded, mut told) = (Vec::new(), Vec::new(), Vec::new());
         let (mut missing, mut stopped) = (0, false);
         for step in steps {
             let sight = look.at(step).await?;
@@ -134,10 +140,19 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             }
             missing += usize::from(sight.seen == Seen::Unopened);
             stopped |= sight.seen == Seen::Stopped;
+            told.push(Wave {
+                flow: None,
+                name: status::destination(step),
+                how: String::new(),
+                pull_requests: vec![how(change, step, &sight.seen)],
+            });
             found.extend(sight.pull_request.map(|pull_request| (pull_request, step)));
         }
         Ok(match (missing, stopped) {
-            (0, false) => Progress::Settled(sentence(&found, &superseded)),
+            (0, false) => Progress::Settled {
+                sentence: sentence(&found, &superseded),
+                steps: told,
+            },
             // The step itself tells why, in a failed status that must stand.
             (0, true) => Progress::Stopped,
             (missing, _) => Progress::Missing(missing),
@@ -212,34 +227,37 @@ pub(crate) fn last_look(cause: &Envelope, report: &ReportV1) -> Option<Envelope>
     Some(cause.follow(id, Body::Report(Box::new(report))))
 }
 
-/// Sets our status on the head of the change's pull request, unless it is what stands there; whether it was set.
-pub(crate) async fn set_status(
-    client: &impl RepositoryPort,
-    change: &Change,
-    state: StatusState,
-    description: &str,
-) -> Result<bool, Failure> {
-    let stands = client.status(&change.head, status::CONTEXT).await?;
-    if stands.is_some_and(|stands| stands.state == state && stands.description == description) {
-        return Ok(false);
+/// What the journal is told of what was said.
+pub(crate) fn reported(change: &Change, word: &Word) -> Outcome {
+    Outcome::Reported {
+        number: change.number,
+        state: format!("{:?}", word.state).to_lowercase(),
+        description: status::fit(&word.sentence),
     }
-    let status = Status {
-        state,
-        context: status::CONTEXT.to_owned(),
-        description: description.to_owned(),
-        target_url: None,
-    };
-    failpoint::reached("executor.setting_status");
-    client.set_status(&change.head, &status).await?;
-    failpoint::reached("executor.status_set");
-    Ok(true)
+}
+
+/// How a step is, in a few words for people.
+pub(crate) fn how(change: &Change, step: &Step, seen: &Seen) -> String {
+    let called = |number: &PrNumber| change.name_of(&step.repo(change).name, *number);
+    match seen {
+        Seen::Merged { number, .. } => format!("{} merged", called(number)),
+        Seen::Open { number } => format!("{} open", called(number)),
+        Seen::Closed { number } => format!("{} closed by people", called(number)),
+        Seen::Superseded { by } => format!("superseded by {}", called(by)),
+        Seen::Carried => "there already".to_owned(),
+        Seen::Skipped => "left out".to_owned(),
+        Seen::Stopped => "can't be done, see the comment".to_owned(),
+        Seen::Unopened => "yet to be opened".to_owned(),
+    }
 }
 
 enum Progress {
     /// Every step that needs a pull request has one; the sentence says how they are.
-    Settled(String),
+    Settled { sentence: String, steps: Vec<Wave> },
     /// A step can't be done; it says so itself.
     Stopped,
+    /// All steps were taken back; the sentence says by whom.
+    TakenBack(String),
     /// So many steps should have a pull request and have none.
     Missing(usize),
 }

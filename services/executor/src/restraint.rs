@@ -11,16 +11,34 @@ use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::change::Change;
 use lockflight_promotion::control::ControlsRead;
 use lockflight_promotion::plan::Step;
+use lockflight_promotion::rollback::{Rollback, WayBackRead};
 use lockflight_promotion::{ErrorClass, PrNumber, RepoId};
 
 use crate::Executor;
+use crate::holds::{HELD_EVERY_S, Holds};
 use crate::waves::is_skipped;
 
 /// What is held is looked at again after this time at the latest. A release leads to another look at once.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// What is known of the changes of a batch.
-pub(crate) type Decided = BTreeMap<(RepoId, PrNumber), ControlsRead>;
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    controls: BTreeMap<(RepoId, PrNumber), ControlsRead>,
+    holds: BTreeMap<RepoId, Holds>,
+}
+
+impl Decided {
+    /// The rollback by which all steps of a change were taken back; none if some were not.
+    pub(crate) fn taken_back(&self, change: &Change, steps: &[Step]) -> Option<&Rollback> {
+        let controls = self.controls.get(&(change.repo.id, change.number))?;
+        let mut last = None;
+        for step in steps {
+            last = Some(controls.taken_back(change, step)?);
+        }
+        last
+    }
+}
 
 /// What keeps a step from being opened or merged.
 pub(crate) enum Restraint {
@@ -46,23 +64,50 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         decided: &mut Decided,
     ) -> Result<Option<Restraint>, Failure> {
         let key = (change.repo.id, change.number);
-        let controls = match decided.entry(key) {
+        let controls = match decided.controls.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(slot) => {
                 let client = self.forge.repository(&change.repo).await?;
                 slot.insert(self.controls(&client, change).await?)
             }
         };
-        if is_skipped(controls, step) {
-            return Ok(Some(Restraint::Skipped));
-        }
         let now_s = self.clock.time_of_day() / 1_000;
-        Ok(controls.hindrance(now_s).map(|hindrance| Restraint::Held {
-            why: hindrance.sentence(),
-            wait: hindrance.until_s().map_or(LONGEST_WAIT, |until| {
-                let left = u64::try_from(until.saturating_sub(now_s)).unwrap_or_default();
-                Duration::from_secs(left.saturating_add(1)).min(LONGEST_WAIT)
-            }),
+        let hindrance = match &change.rollback {
+            Some(back) => match controls.way_back(back) {
+                WayBackRead::Over => return Ok(Some(Restraint::Skipped)),
+                WayBackRead::Hindered => controls.hindrance(now_s),
+                WayBackRead::Stands(rollback) => controls.hinders_way_back(rollback, now_s),
+            },
+            None if is_skipped(controls, step) || controls.taken_back(change, step).is_some() => {
+                return Ok(Some(Restraint::Skipped));
+            }
+            None => controls.hindrance(now_s),
+        };
+        if let Some(hindrance) = hindrance {
+            return Ok(Some(Restraint::Held {
+                why: hindrance.sentence(),
+                wait: hindrance.until_s().map_or(LONGEST_WAIT, |until| {
+                    let left = u64::try_from(until.saturating_sub(now_s)).unwrap_or_default();
+                    Duration::from_secs(left.saturating_add(1)).min(LONGEST_WAIT)
+                }),
+            }));
+        }
+        if change.rollback.is_some() {
+            return Ok(None);
+        }
+        let holds = match decided.holds.entry(change.repo.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(slot) => {
+                let client = self.forge.repository(&change.repo).await?;
+                slot.insert(self.holds(&client).await?)
+            }
+        };
+        let age = u64::try_from(now_s.saturating_sub(change.committed_at)).unwrap_or_default();
+        let longest = Duration::from_secs(HELD_EVERY_S);
+        Ok(holds.of(change, step).map(|what| Restraint::Held {
+            why: format!("Waiting for {what}"),
+            // Nobody tells of a release.
+            wait: Duration::from_secs(age / 10).clamp(self.config.merge_poll.min(longest), longest),
         }))
     }
 }

@@ -6,8 +6,6 @@
 //! same place. A look that has something to wait for puts its message aside, which holds no worker; merges and commands lead to another look at
 //! once, by way of the planner.
 
-use std::time::Duration;
-
 use lockflight_fleet::RepoLock;
 use lockflight_fleet::worker::{Done, Failure};
 use lockflight_forge::StatusState;
@@ -16,59 +14,20 @@ use lockflight_git::port::MirrorsPort;
 use lockflight_promotion::change::Change;
 use lockflight_promotion::command::GateName;
 use lockflight_promotion::control::{ControlsRead, Hindrance};
-use lockflight_promotion::message::{Body, Envelope, MergeV1, Outcome, PromoteV1, Report, ReportV1};
+use lockflight_promotion::message::{Body, DeliveryV1, Envelope, MergeV1, PromoteV1, Report, ReportV1};
 use lockflight_promotion::plan::{PlannedFlow, PlannedWave, Step};
 use lockflight_promotion::progress::Seen;
-use lockflight_promotion::text::{controls, status};
+use lockflight_promotion::rollback::{Rollback, WayBackRead};
+use lockflight_promotion::text::waves::Wave;
+use lockflight_promotion::text::{self, controls};
 use lockflight_promotion::{BranchName, CommitOid, ErrorClass, MessageId, PlanId, PrNumber, gate};
 
+use crate::holds::{HELD_EVERY_S, Holds};
 use crate::look::{Look, Sight};
-use crate::report::set_status;
+use crate::outlook::{Outlook, Wait};
+use crate::report::{how, reported};
+use crate::tell::{Word, tell};
 use crate::{Executor, outcome};
-
-/// The longest that a promotion which waits for people is left alone. Merges and commands are told at once; this is for what gets lost.
-const LONGEST_WAIT: Duration = Duration::from_hours(1);
-
-/// The longest until somebody looks what has become of a step that was sent.
-const LONGEST_AFTER_SENDING: Duration = Duration::from_mins(10);
-
-/// What a promotion waits for.
-#[derive(Clone, Debug)]
-pub(crate) struct Wait {
-    /// What, as a part of a sentence that begins with it.
-    pub(crate) what: String,
-    /// When it is over, in seconds since 1970 UTC; none if nobody knows.
-    pub(crate) until_s: Option<i64>,
-    /// How often it has to be looked at, in seconds; none if the end of it is told, or known.
-    pub(crate) every_s: Option<u64>,
-}
-
-impl Wait {
-    pub(crate) const fn for_people(what: String) -> Self {
-        Self {
-            what,
-            until_s: None,
-            every_s: None,
-        }
-    }
-}
-
-/// What one look at all waves comes to.
-#[derive(Default)]
-struct Outlook {
-    follow: Vec<Envelope>,
-    waits: Vec<Wait>,
-    /// What only people can bring on again.
-    stuck: Vec<String>,
-    /// The waves that have not begun.
-    later: Vec<String>,
-    /// The waves that are done and that something went to.
-    reached: Vec<String>,
-    /// What newer changes carry on, and so what comes after that.
-    superseded: Vec<String>,
-    /// Whether a step was sent just now.
-    sent: bool,
-}
 
 /// What one change is driven by.
 struct Drive<'d> {
@@ -77,6 +36,8 @@ struct Drive<'d> {
     plan: &'d PlanId,
     approve: bool,
     controls: ControlsRead,
+    /// What other changes hold.
+    holds: Holds,
     now_s: i64,
 }
 
@@ -101,23 +62,26 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             return Err(Failure::new(ErrorClass::Bug, "a report without waves was driven"));
         };
         let change = &report.change;
-        let drive = Drive {
+        let mut drive = Drive {
             envelope,
             change,
             plan,
             approve: *approve,
             controls: self.controls(client, change).await?,
+            holds: Holds::default(),
             now_s: self.clock.time_of_day() / 1000,
         };
-        if let Some(aborted @ Hindrance::Aborted(_)) = drive.controls.hindrance(drive.now_s) {
-            set_status(
-                client,
-                change,
-                StatusState::Failure,
-                &status::fit(&aborted.sentence()),
-            )
-            .await?;
-            return Ok(Done::Ack(Vec::new()));
+        if let Some((state, sentence)) = drive.over(steps) {
+            let mut word = Word::new(state, sentence);
+            if let Some(decided) = controls::decided(&drive.controls) {
+                word = word.with_summary(decided);
+            }
+            tell(client, change, &word).await?;
+            return Ok(Done::Ack(self.way_back_of(&drive, *once)));
+        }
+        match &change.rollback {
+            Some(back) => self.keep_hold(client, change, back).await?,
+            None => drive.holds = self.holds(client).await?,
         }
         let mut look = Look::new(self, change, head);
         let mut outlook = Outlook::default();
@@ -129,18 +93,17 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             let sentence = "Given up after too many failures; /promote replan looks again".to_owned();
             (StatusState::Failure, sentence)
         } else {
-            outlook.sentence()
+            outlook.sentence(change.rollback.is_some())
         };
+        let decided = controls::decided(&drive.controls);
+        let summary = text::waves::summary(&sentence, &outlook.waves, decided.as_deref());
+        let word = Word::new(state, sentence).with_summary(summary);
         let mut follow = std::mem::take(&mut outlook.follow);
-        if set_status(client, change, state, &sentence).await? {
-            let reported = Outcome::Reported {
-                number: change.number,
-                state: format!("{state:?}").to_lowercase(),
-                description: sentence,
-            };
-            follow.push(outcome(envelope, reported));
+        follow.extend(self.way_back_of(&drive, *once));
+        if tell(client, change, &word).await? {
+            follow.push(outcome(envelope, reported(change, &word)));
         }
-        let wait = outlook.wait(&drive, self.config.merge_poll);
+        let wait = outlook.wait(drive.now_s, change.committed_at, self.config.merge_poll);
         Ok(match wait {
             Some(_) if *once => {
                 // Nobody tells when time has passed or a server answers otherwise: from here on somebody has to look again.
@@ -158,16 +121,29 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         client: &F::Repository,
         change: &Change,
     ) -> Result<ControlsRead, Failure> {
+        self.controls_of(client, change.number).await
+    }
+
+    pub(crate) async fn controls_of(
+        &self,
+        client: &F::Repository,
+        number: PrNumber,
+    ) -> Result<ControlsRead, Failure> {
         let us = self.forge.identity().await?.login;
-        let comments = client.comments(change.number).await?;
+        let comments = client.comments(number).await?;
         let ours = comments.iter().filter(|comment| comment.author == us);
         let bodies = ours.map(|comment| comment.body.as_str());
-        Ok(controls::read(
-            &self.config.marker_keys(),
-            change.repo.id,
-            change.number,
-            bodies,
-        ))
+        let keys = self.config.marker_keys();
+        Ok(controls::read(&keys, client.id(), number, bodies))
+    }
+
+    /// What has a planner look at what of the change is taken back: messages of that may have been lost.
+    fn way_back_of(&self, drive: &Drive<'_>, once: bool) -> Vec<Envelope> {
+        let is_due = !once
+            && drive.change.rollback.is_none()
+            && drive.controls.rollbacks().iter().any(Rollback::holds);
+        let look = is_due.then(|| look_back(drive.envelope, drive.change.number, drive.envelope.id.as_str()));
+        look.into_iter().collect()
     }
 
     async fn follow_flow(
@@ -189,12 +165,36 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             if !flow.may_begin(place, &done) {
                 if !steps.is_empty() {
                     later.push(wave.name.clone());
+                    outlook.waves.push(Wave {
+                        flow: flow.name.clone(),
+                        name: wave.name.clone(),
+                        how: "later".to_owned(),
+                        pull_requests: Vec::new(),
+                    });
                 }
                 continue;
             }
-            let is_done = self
+            let before = outlook.waits.len();
+            let (is_done, pull_requests) = self
                 .carry_wave(drive, look, (place, wave), &steps, outlook)
                 .await?;
+            if !steps.is_empty() {
+                let waits = outlook.waits.get(before..).unwrap_or_default();
+                outlook.waves.push(Wave {
+                    flow: flow.name.clone(),
+                    name: wave.name.clone(),
+                    how: if is_done {
+                        "done".to_owned()
+                    } else {
+                        let waits: Vec<&str> = waits.iter().map(|wait| wait.what.as_str()).collect();
+                        match waits.as_slice() {
+                            [] => "stopped".to_owned(),
+                            waits => format!("waits for {}", waits.join("; ")),
+                        }
+                    },
+                    pull_requests,
+                });
+            }
             if let Some(done) = done.get_mut(place) {
                 *done = is_done;
             }
@@ -206,7 +206,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         Ok(())
     }
 
-    /// Takes one wave that may have begun as far as it may go; whether it is done.
+    /// Takes one wave that may have begun as far as it may go; whether it is done, and how its steps are.
     async fn carry_wave(
         &self,
         drive: &Drive<'_>,
@@ -214,7 +214,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
         (place, wave): (usize, &PlannedWave),
         steps: &[&Step],
         outlook: &mut Outlook,
-    ) -> Result<bool, Failure> {
+    ) -> Result<(bool, Vec<String>), Failure> {
         if let Some(why) = &wave.blocked {
             let what = format!(
                 "people: {} can't be reached whole: {why}; then /promote replan",
@@ -223,17 +223,31 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             outlook.waits.push(Wait::for_people(what));
         }
         if steps.is_empty() {
-            return Ok(wave.blocked.is_none());
+            return Ok((wave.blocked.is_none(), Vec::new()));
         }
         let number = u32::try_from(place + 1).unwrap_or(u32::MAX);
         let hindrance = hindrance(drive, wave, number);
         let mut sights = Vec::with_capacity(steps.len());
+        let mut told = Vec::with_capacity(steps.len());
         let (mut opening, mut merging) = (false, Vec::new());
         for step in steps {
             let called = |of: PrNumber| drive.change.name_of(&step.repo(drive.change).name, of);
             let mut sight = look.at(step).await?;
-            if !sight.seen.is_over() && is_skipped(&drive.controls, step) {
+            if !sight.seen.is_over() && drive.leaves_out(step) {
                 sight.seen = Seen::Skipped;
+            }
+            let held = drive
+                .holds
+                .of(drive.change, step)
+                .filter(|_| !sight.seen.is_over());
+            if let Some(what) = held {
+                outlook.waits.push(Wait {
+                    what,
+                    until_s: None,
+                    every_s: Some(HELD_EVERY_S),
+                });
+                sights.push((*step, sight));
+                continue;
             }
             match sight.seen {
                 Seen::Unopened if hindrance.is_none() => {
@@ -265,6 +279,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 Seen::Superseded { by } => outlook.superseded.push(format!("{} ({})", called(by), wave.name)),
                 Seen::Unopened | Seen::Merged { .. } | Seen::Carried | Seen::Skipped => {}
             }
+            told.push(how(drive.change, step, &sight.seen));
             sights.push((*step, sight));
         }
         if sights.iter().all(|(_, sight)| sight.seen.is_over()) {
@@ -282,7 +297,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
                 outlook.reached.push(wave.name.clone());
             }
             outlook.waits.extend(waits);
-            return Ok(is_done);
+            return Ok((is_done, told));
         }
         outlook.sent |= opening;
         if !merging.is_empty() {
@@ -293,7 +308,7 @@ impl<L: RepoLock, F: ForgePort, G: MirrorsPort> Executor<L, F, G> {
             outlook.waits.push(Wait::for_people(what));
         }
         outlook.waits.extend(hindrance);
-        Ok(false)
+        Ok((false, told))
     }
 
     /// Merges the pull request of a step that needs no person, once those approve it who have to.
@@ -380,7 +395,53 @@ fn attend(envelope: &Envelope, report: &ReportV1) -> Envelope {
     envelope.follow(id, Body::Report(Box::new(report)))
 }
 
+/// What has a planner look at what of a change is taken back. `why` tells one look from another.
+pub(crate) fn look_back(cause: &Envelope, number: PrNumber, why: &str) -> Envelope {
+    let (repo, change) = (cause.repo.id.to_string(), number.to_string());
+    let id = MessageId::of(&["rolled-back", &repo, &change, why]);
+    cause.follow(id, Body::Delivery(DeliveryV1::rolled_back(number)))
+}
+
 impl Drive<'_> {
+    /// Why nothing more may be opened or merged now.
+    fn hindrance(&self) -> Option<Hindrance<'_>> {
+        let Some(back) = &self.change.rollback else {
+            return self.controls.hindrance(self.now_s);
+        };
+        match self.controls.way_back(back) {
+            WayBackRead::Stands(rollback) => self.controls.hinders_way_back(rollback, self.now_s),
+            WayBackRead::Hindered | WayBackRead::Over => self.controls.hindrance(self.now_s),
+        }
+    }
+
+    /// What the status says where nothing more is done, whatever comes; none if something may be.
+    fn over(&self, steps: &[Step]) -> Option<(StatusState, String)> {
+        if let Some(aborted @ Hindrance::Aborted(_)) = self.hindrance() {
+            return Some((StatusState::Failure, aborted.sentence()));
+        }
+        if let Some(back) = &self.change.rollback {
+            let let_go = || {
+                (
+                    StatusState::Success,
+                    "Let go: nothing more is rolled back".to_owned(),
+                )
+            };
+            return (self.controls.way_back(back) == WayBackRead::Over).then(let_go);
+        }
+        let mut taken_back = None;
+        for step in steps {
+            taken_back = Some(self.controls.taken_back(self.change, step)?);
+        }
+        let sentence = |rollback: &Rollback| format!("Rolled back {}", rollback.by_and_why());
+        taken_back.map(|rollback| (StatusState::Failure, sentence(rollback)))
+    }
+
+    /// Whether people said that a step is left out, or taken back.
+    fn leaves_out(&self, step: &Step) -> bool {
+        self.change.rollback.is_none()
+            && (is_skipped(&self.controls, step) || self.controls.taken_back(self.change, step).is_some())
+    }
+
     fn promotion(&self, step: &Step) -> PromoteV1 {
         PromoteV1 {
             change: self.change.clone(),
@@ -398,7 +459,7 @@ impl Drive<'_> {
 
 /// Why nothing of a wave may be opened or merged now.
 fn hindrance(drive: &Drive<'_>, wave: &PlannedWave, number: u32) -> Option<Wait> {
-    if let Some(hindrance) = drive.controls.hindrance(drive.now_s) {
+    if let Some(hindrance) = drive.hindrance() {
         return Some(Wait::for_people(hindrance.sentence()));
     }
     if drive.controls.override_of(GateName::Freeze, number).is_some() {
@@ -425,79 +486,4 @@ pub(crate) fn is_skipped(controls: &ControlsRead, step: &Step) -> bool {
                 let path = target.path.as_str();
                 !path.is_empty() && controls.skip_of([path]).is_some()
             }))
-}
-
-impl Outlook {
-    /// The state of the change, and the one sentence on who or what is awaited.
-    fn sentence(&self) -> (StatusState, String) {
-        let then = match self.later.as_slice() {
-            [] => String::new(),
-            later => format!("; then {}", later.join(", ")),
-        };
-        if let Some(stuck) = self.stuck.first() {
-            return (StatusState::Failure, status::fit(&format!("Stopped at {stuck}")));
-        }
-        let waits: Vec<&str> = self.waits.iter().map(|wait| wait.what.as_str()).collect();
-        match waits.as_slice() {
-            [] if !self.superseded.is_empty() && self.later.is_empty() => {
-                let by = self.superseded.join(", ");
-                let sentence = match self.reached.as_slice() {
-                    [] => format!("Superseded by {by}"),
-                    reached => format!("Promoted to {}; then superseded by {by}", reached.join(", ")),
-                };
-                (StatusState::Success, status::fit(&sentence))
-            }
-            [] if self.later.is_empty() => {
-                let sentence = match self.reached.as_slice() {
-                    [] => status::nothing("every target already has this content"),
-                    reached => status::fit(&format!("Promoted to {}", reached.join(", "))),
-                };
-                (StatusState::Success, sentence)
-            }
-            [] => (StatusState::Pending, status::fit(&format!("On its way{then}"))),
-            waits => {
-                let sentence = format!("Waiting for {}{then}", waits.join("; "));
-                (StatusState::Pending, status::fit(&sentence))
-            }
-        }
-    }
-
-    /// Whether it waits for nothing but time and servers.
-    fn is_timed(&self) -> bool {
-        let is_told = |wait: &Wait| wait.until_s.is_none() && wait.every_s.is_none();
-        !self.sent && !self.waits.is_empty() && !self.waits.iter().any(is_told)
-    }
-
-    /// How long to wait until the next look; none if there is nothing to look for any more.
-    fn wait(&self, drive: &Drive<'_>, shortest: Duration) -> Option<Duration> {
-        if self.waits.is_empty() && !self.sent {
-            return None;
-        }
-        let shortest = shortest.max(Duration::from_millis(100));
-        let age = drive.now_s.saturating_sub(drive.change.committed_at);
-        let patience = seconds(age / 10).clamp(shortest, LONGEST_WAIT.max(shortest));
-        if self.sent {
-            // What was sent may be refused each time, so that it is not sent without end.
-            return Some(patience.min(shortest.max(LONGEST_AFTER_SENDING)));
-        }
-        let of_waits = self.waits.iter().filter_map(|wait| {
-            let until = wait
-                .until_s
-                .map(|until| seconds(until.saturating_sub(drive.now_s) + 1));
-            let every = wait.every_s.map(Duration::from_secs);
-            until.into_iter().chain(every).min()
-        });
-        let known = of_waits.min();
-        // Where all that is waited for has an end that is known, nobody looks before that.
-        let all_known = self.waits.iter().all(|wait| wait.until_s.is_some());
-        Some(match known {
-            Some(known) if all_known => known.clamp(Duration::from_secs(1), LONGEST_WAIT),
-            Some(known) => known.min(patience).max(Duration::from_secs(1)),
-            None => patience,
-        })
-    }
-}
-
-fn seconds(seconds: i64) -> Duration {
-    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }

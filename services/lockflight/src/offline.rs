@@ -7,9 +7,7 @@ use anyhow::Context as _;
 use lockflight_git::{CommitSpec, Committed, Identity, LocalError, LocalRepository};
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::plan::{Content, Entry, Facts, Found, Plan, Reads, ReadsAt, Step, reads};
-use lockflight_promotion::policy::{
-    ComponentPolicy, MAX_BYTES, NATIVE_FILE, Policy, PolicyErrors, TELEFONISTKA_FILE, decode,
-};
+use lockflight_promotion::policy::{MAX_BYTES, NATIVE_FILE, Policy, PolicyErrors, TELEFONISTKA_FILE, decode};
 use lockflight_promotion::{
     Base, BranchName, CommitOid, Login, PathInRepo, PrNumber, RepoId, RepoName, plan, text, values,
 };
@@ -173,8 +171,10 @@ impl<'r> Offline<'r> {
             let file = PathInRepo::parse(format!("{component}/{}", policy.component_file()))
                 .context("the component's policy file")?;
             if let Some(text) = self.text(commit, &file)? {
-                let policy = ComponentPolicy::compile(file.as_str(), &text).map_err(OfflineError::Policy)?;
-                component_policies.insert(component, policy);
+                let own = policy
+                    .component(file.as_str(), &text)
+                    .map_err(OfflineError::Policy)?;
+                component_policies.insert(component, own);
             }
         }
         Ok(Facts {
@@ -332,6 +332,7 @@ impl<'r> Offline<'r> {
             committed_at: info.committed_at,
             labels: self.labels.clone(),
             lineage: Lineage::default(),
+            rollback: None,
         })
     }
 

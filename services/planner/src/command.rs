@@ -10,7 +10,7 @@ use lockflight_fleet::worker::Failure;
 use lockflight_forge::port::{ForgePort, RepositoryPort as _};
 use lockflight_forge::{AccountType, PullRequest};
 use lockflight_git::port::MirrorsPort;
-use lockflight_promotion::command::{self, Command, Parsed, SHOW_PLAN};
+use lockflight_promotion::command::{self, Command, Control, Parsed, SHOW_PLAN};
 use lockflight_promotion::message::{Body, CommandV1, DeliveryV1, Envelope, Outcome, Sender};
 use lockflight_promotion::text::{self, Links, markdown};
 use lockflight_promotion::{ErrorClass, MessageId, PrNumber};
@@ -94,6 +94,18 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             ),
             _ => None,
         };
+        let (parts, answer) = match &parsed {
+            Parsed::Command(Command::Control(Control::Rollback { target, .. })) => {
+                match self
+                    .parts_named(envelope, &pull_request, target.as_deref())
+                    .await?
+                {
+                    Ok(parts) => (parts, None),
+                    Err(why) => (Vec::new(), Some(why)),
+                }
+            }
+            _ => (Vec::new(), answer),
+        };
         let command = CommandV1 {
             number,
             head: pull_request.head,
@@ -106,6 +118,7 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             line: markdown::cut(line, 4 * command::LINE_LIMIT).into_owned(),
             toggle,
             answer,
+            parts,
         };
         let id = MessageId::of(&[
             "command",
@@ -141,6 +154,7 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             line: SHOW_PLAN.to_owned(),
             toggle: None,
             answer: Some(answer),
+            parts: Vec::new(),
         };
         // Each time that the label is put on is a question of its own.
         let id = MessageId::of(&[SHOW_PLAN, envelope.id.as_str()]);

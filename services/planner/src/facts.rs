@@ -9,7 +9,7 @@ use lockflight_fleet::worker::Failure;
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{AccountType, PullRequest};
 use lockflight_git::port::{MirrorPort, MirrorsPort};
-use lockflight_git::{ChangedPaths, Credentials, MergedPullRequest, ReadError, Remote};
+use lockflight_git::{Credentials, ReadError, Remote};
 use lockflight_promotion::change::{Change, Lineage, Repository};
 use lockflight_promotion::message::Phase;
 use lockflight_promotion::plan::{BRANCHES, Content, Entry, Facts, Found, ReadsAt, reads};
@@ -19,7 +19,9 @@ use lockflight_promotion::policy::{
 use lockflight_promotion::text::marker::{self, MarkerKey, MarkerRead};
 use lockflight_promotion::{Base, BranchName, CommitOid, ErrorClass, PathInRepo, PrNumber, RepoId, values};
 
+use crate::changed::changed_paths;
 use crate::phases::Phases;
+use crate::rollback;
 
 /// What there is to know of a merged pull request.
 pub(crate) enum Reading {
@@ -40,6 +42,13 @@ pub(crate) enum Reading {
     },
 }
 
+/// Whether a change is carried on or taken back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    On,
+    Back,
+}
+
 /// A change whose promotion a pull request is a step of.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
@@ -47,15 +56,18 @@ pub(crate) struct Source {
     pub(crate) repo: Repository,
     /// Its pull request.
     pub(crate) number: PrNumber,
+    /// Whether it is a step of the way back.
+    pub(crate) rollback: bool,
 }
 
-/// Reads pull request `number`, and tells of the change that it promotes, if it is a promotion.
+/// Reads pull request `number`, and tells of the change that it promotes, if it is a promotion. On the `way`, the change is taken back.
 pub(crate) async fn read(
     forge: &impl ForgePort,
     mirrors: &impl MirrorsPort,
     marker_keys: &[MarkerKey],
     repo: &Repository,
     number: PrNumber,
+    way: Way,
 ) -> Result<(Reading, Option<Source>), Failure> {
     let mut phases = Phases::start();
     let mut client = forge.repository(repo).await?;
@@ -73,6 +85,7 @@ pub(crate) async fn read(
     let source = lineage.hops.last().map(|hop| Source {
         repo: hop.repo.clone().unwrap_or_else(|| repo.clone()),
         number: hop.number,
+        rollback: hop.rollback,
     });
     if !pull_request.merged {
         let reason = format!("pull request {number} is not merged");
@@ -83,7 +96,10 @@ pub(crate) async fn read(
         return Err(Failure::new(ErrorClass::Retry, reason));
     };
 
-    let change = change(repo, &pull_request, merged_as, lineage)?;
+    let mut change = change(repo, &pull_request, merged_as, lineage)?;
+    if way == Way::Back {
+        change.rollback = Some(Box::new(rollback::unmarked(&change)));
+    }
     let read = Read {
         forge,
         mirrors,
@@ -114,7 +130,7 @@ pub(crate) async fn preview(
     pull_request: &PullRequest,
 ) -> Result<Reading, Failure> {
     if pull_request.merged {
-        let (reading, _) = read(forge, mirrors, marker_keys, repo, pull_request.number).await?;
+        let (reading, _) = read(forge, mirrors, marker_keys, repo, pull_request.number, Way::On).await?;
         return Ok(reading);
     }
     let client = forge.repository(repo).await?;
@@ -226,11 +242,14 @@ impl<F: ForgePort, G: MirrorsPort> Read<'_, F, F::Repository, G> {
         change.committed_at = mirror.commit_info(&merged_as).await?.committed_at;
 
         let (changed, before) = changed_paths(&mirror, self.client, self.pull_request, &merged_as).await?;
+        if change.rollback.is_some() {
+            change.merged_as = rollback::before(&change, before.as_ref())?;
+        }
         let wanted = reads(&policy, &change, &changed);
         let mut at = BTreeMap::new();
         for (base, reads) in wanted.at {
             let found = if base.is_own() {
-                Found::Content(content(&mirror, &merged_as, &reads).await?)
+                Found::Content(content(&mirror, &change.merged_as, &reads).await?)
             } else {
                 self.elsewhere(&change, &mirror, &base, &reads).await?
             };
@@ -240,9 +259,18 @@ impl<F: ForgePort, G: MirrorsPort> Read<'_, F, F::Repository, G> {
             Some(Found::Content(content)) => &content.entries,
             Some(Found::Unreachable(_)) | None => &BTreeMap::new(),
         };
+        let after;
+        let own = if change.rollback.is_some() {
+            // What keeps a component from places is what kept it on its way there.
+            let components: Vec<_> = wanted.component_policies.iter().cloned().collect();
+            after = mirror.entries(&merged_as, &components).await?;
+            &after
+        } else {
+            own
+        };
         let component_policies = match read_component_policies(
             &mirror,
-            policy.component_file(),
+            &policy,
             &merged_as,
             before.as_ref(),
             wanted.component_policies,
@@ -442,6 +470,7 @@ pub(crate) fn change(
         labels: pull_request.labels.clone(),
         default_branch,
         lineage,
+        rollback: None,
     })
 }
 
@@ -486,13 +515,13 @@ pub(crate) fn lineage(marker_keys: &[MarkerKey], repo: &Repository, pull_request
 /// that removing a component does not also remove what keeps it from places.
 pub(crate) async fn read_component_policies(
     mirror: &impl MirrorPort,
-    file: &str,
+    policy: &Policy,
     at: &CommitOid,
     before: Option<&CommitOid>,
     components: impl IntoIterator<Item = PathInRepo>,
     entries: &BTreeMap<PathInRepo, Entry>,
 ) -> Result<Result<BTreeMap<PathInRepo, ComponentPolicy>, PolicyErrors>, Failure> {
-    let name = path(file)?;
+    let name = path(policy.component_file())?;
     let mut standing = BTreeMap::new();
     let mut removed = BTreeMap::new();
     for component in components {
@@ -513,13 +542,13 @@ pub(crate) async fn read_component_policies(
         let mut texts = mirror.blobs(commit, &paths, MAX_BYTES).await?;
         for (file, component) in files {
             let read = texts.remove(&file).unwrap_or(Ok(None));
-            let policy = match text(&file, read)? {
-                Ok(Some(text)) => ComponentPolicy::compile(file.as_str(), &text),
+            let own = match text(&file, read)? {
+                Ok(Some(text)) => policy.component(file.as_str(), &text),
                 Ok(None) => continue,
                 Err(errors) => Err(errors),
             };
-            match policy {
-                Ok(policy) => found.insert(component, policy),
+            match own {
+                Ok(own) => found.insert(component, own),
                 Err(errors) => return Ok(Err(errors)),
             };
         }
@@ -540,56 +569,6 @@ pub(crate) fn text(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// The paths that the pull request changed, and the commit that stood before it. Git alone tells for most; where its history can be read
-/// in more than one way, the forge's complete list of files decides.
-async fn changed_paths(
-    mirror: &impl MirrorPort,
-    client: &impl RepositoryPort,
-    pull_request: &PullRequest,
-    merged_as: &CommitOid,
-) -> Result<(Vec<String>, Option<CommitOid>), Failure> {
-    if !pull_request.merged {
-        let files = client.files(pull_request.number).await?;
-        let paths = files
-            .into_iter()
-            .flat_map(|file| [Some(file.path), file.previous_path])
-            .flatten();
-        return Ok((paths.collect(), None));
-    }
-    let (Some(commits), Some(changed_files)) = (pull_request.commits, pull_request.changed_files) else {
-        let reason = "GitHub did not say how many commits and files the pull request has";
-        return Err(Failure::new(ErrorClass::Retry, reason));
-    };
-    let mut question = MergedPullRequest {
-        merged_as: merged_as.clone(),
-        commits,
-        changed_files,
-        files: None,
-    };
-    let mut answer = ask(mirror, question.clone()).await?;
-    if answer == ChangedPaths::NeedsFileList {
-        let files = client.files(pull_request.number).await?;
-        question.files = Some(
-            files
-                .into_iter()
-                .map(|file| (file.path, file.previous_path))
-                .collect(),
-        );
-        answer = ask(mirror, question).await?;
-    }
-    match answer {
-        ChangedPaths::Known { paths, before } => Ok((paths, before)),
-        ChangedPaths::NeedsFileList => Err(Failure::new(
-            ErrorClass::Bug,
-            "the list of files was given and is asked for again",
-        )),
-    }
-}
-
-async fn ask(mirror: &impl MirrorPort, question: MergedPullRequest) -> Result<ChangedPaths, Failure> {
-    Ok(mirror.changed_paths(question).await?)
 }
 
 fn path(file: &str) -> Result<PathInRepo, Failure> {

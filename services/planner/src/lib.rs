@@ -4,6 +4,7 @@
 //! pinned at the merge commit. The planner only reads; what is to be done or said goes to the executor as messages, published in
 //! the same moment as the delivery is settled. Planning a delivery again therefore yields the same messages, and is harmless.
 
+mod changed;
 mod command;
 mod drift;
 mod facts;
@@ -11,6 +12,7 @@ mod forward;
 mod phases;
 mod preview;
 mod reply;
+mod rollback;
 mod sweep;
 
 use std::sync::Arc;
@@ -74,7 +76,9 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
             Reading::Nothing { .. } | Reading::BrokenPolicy { .. } | Reading::Unreadable { .. } => true,
         };
         let mut follow = self.plan(envelope, number, reading)?;
-        if let Some(source) = source.filter(|source| has_waves || source.repo.id != envelope.repo.id) {
+        if let Some(source) =
+            source.filter(|source| has_waves || source.rollback || source.repo.id != envelope.repo.id)
+        {
             match self.look_again(envelope, &source).await {
                 Ok(look) => follow.extend(look),
                 Err(failure) if matches!(failure.class, ErrorClass::Retry | ErrorClass::RetryAfter(_)) => {
@@ -96,13 +100,19 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
         &self,
         envelope: &Envelope,
         source: &facts::Source,
-    ) -> Result<Option<Envelope>, Failure> {
+    ) -> Result<Vec<Envelope>, Failure> {
+        if source.rollback {
+            return self
+                .rolled_back(envelope, &source.repo, source.number, true)
+                .await;
+        }
         let (reading, _) = self.read(&source.repo, source.number).await?;
         let Reading::Facts { policy, facts, .. } = reading else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let plan = decide(&policy, &facts)?;
-        Ok(reply::another_look(envelope, &facts.change, plan))
+        let look = reply::another_look(envelope, &facts.change, plan);
+        Ok(look.into_iter().collect())
     }
 
     async fn read(
@@ -110,7 +120,15 @@ impl<F: ForgePort, G: MirrorsPort> Planner<F, G> {
         repo: &Repository,
         number: PrNumber,
     ) -> Result<(Reading, Option<facts::Source>), Failure> {
-        facts::read(&self.forge, &self.mirrors, &self.marker_keys, repo, number).await
+        facts::read(
+            &self.forge,
+            &self.mirrors,
+            &self.marker_keys,
+            repo,
+            number,
+            facts::Way::On,
+        )
+        .await
     }
 
     fn plan(
@@ -198,6 +216,10 @@ impl<F: ForgePort, G: MirrorsPort> Handler for Planner<F, G> {
         }
         if let Some(number) = preview::asked_by(delivery).filter(|_| self.previews) {
             return Ok(Done::Ack(self.preview(envelope, delivery, number).await?));
+        }
+        if let Some(hint) = delivery.pull_request.as_ref().filter(|_| delivery.is_rollback()) {
+            let look = self.rolled_back(envelope, &envelope.repo, hint.number, false);
+            return Ok(Done::Ack(look.await?));
         }
         match ended_pull_request(delivery) {
             Some(number) => Ok(Done::Ack(self.ended(envelope, number).await?)),

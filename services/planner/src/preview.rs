@@ -365,7 +365,7 @@ async fn planned<F: ForgePort, G: MirrorsPort>(
     };
     let component_policies = match facts::read_component_policies(
         mirror,
-        policy.component_file(),
+        policy,
         at.head,
         Some(at.tip),
         wanted.component_policies,

@@ -62,7 +62,8 @@ pub(crate) fn another_look(cause: &Envelope, change: &Change, plan: Plan) -> Opt
     waits.then(|| report(cause, change, steps(plan, true)))
 }
 
-fn steps(plan: Plan, once: bool) -> Report {
+/// How far the steps of a plan are. With `once`, a look and no more.
+pub(crate) fn steps(plan: Plan, once: bool) -> Report {
     Report::Steps {
         flows: plan.flows,
         plan: plan.id,

@@ -19,6 +19,8 @@ pub struct Check {
     pub name: String,
     /// What it says.
     pub state: CheckState,
+    /// What it says in a sentence: the title of a check run, or the description of a status.
+    pub title: Option<String>,
     /// The page behind it.
     pub details_url: Option<String>,
 }
@@ -72,9 +74,17 @@ struct Run {
     #[serde(default)]
     details_url: Option<String>,
     #[serde(default)]
+    output: Output,
+    #[serde(default)]
     app: Option<Id>,
     #[serde(default)]
     check_suite: Option<Id>,
+}
+
+#[derive(Default, Deserialize)]
+struct Output {
+    #[serde(default)]
+    title: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +154,7 @@ impl RepoClient {
                 let check = Check {
                     name: name.clone(),
                     state,
+                    title: run.output.title,
                     details_url,
                 };
                 (name, check)
@@ -155,6 +166,7 @@ impl RepoClient {
                 let check = Check {
                     name: status.context.clone(),
                     state,
+                    title: Some(status.description),
                     details_url: status.target_url.filter(|url| !url.is_empty()),
                 };
                 list.insert(status.context, check);
@@ -205,6 +217,7 @@ mod tests {
             ("completed", Some("something newer"), CheckState::Failure),
         ] {
             let run = Run {
+                output: Output::default(),
                 id: 1,
                 name: "ci".to_owned(),
                 status: status.to_owned(),
@@ -235,6 +248,7 @@ mod tests {
         ] {
             let named =
                 |name: &str, id: u64, app: Option<u64>, suite: Option<u64>, conclusion: Option<&str>| Run {
+                    output: Output::default(),
                     id,
                     name: name.to_owned(),
                     status: "completed".to_owned(),

@@ -132,8 +132,10 @@ pub enum AnnotationLevel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum CheckOutcome {
-    /// It is as it should be. This is its numeric id.
+    /// It is as it should be from now on. This is its numeric id.
     Set(u64),
+    /// It was so already. This is its numeric id.
+    Stands(u64),
     /// We may not write check runs here, and this is why: only a GitHub App with the permission `Checks: write` may. A commit status
     /// says the same to more people.
     NotAllowed(String),
@@ -285,17 +287,17 @@ impl RepoClient {
             Err(error @ (ForgeError::NotGranted { .. } | ForgeError::Forbidden { .. })) => {
                 Ok(CheckOutcome::NotAllowed(error.to_string()))
             }
-            done => done.map(CheckOutcome::Set),
+            done => done,
         }
     }
 
-    /// Gives the id of the run.
+    /// Writes the run, unless it stands.
     async fn bring_about(
         &self,
         commit: &CommitOid,
         run: &CheckRun,
         app: Option<u64>,
-    ) -> Result<u64, ForgeError> {
+    ) -> Result<CheckOutcome, ForgeError> {
         let session = self.session_for(Purpose::WriteChecks);
         self.prove().await?;
         let annotations: Vec<SentAnnotation<'_>> = run.annotations.iter().map(SentAnnotation::from).collect();
@@ -321,7 +323,7 @@ impl RepoClient {
             (Some(found), Some(placed)) => {
                 let missing = annotations.get(placed..).unwrap_or_default();
                 if missing.is_empty() && found.says(&sent(false, &[])) {
-                    return Ok(found.id);
+                    return Ok(CheckOutcome::Stands(found.id));
                 }
                 let (now, later) = split(missing);
                 self.send_update(&session, found.id, &sent(false, now)).await?;
@@ -339,7 +341,7 @@ impl RepoClient {
             self.send_update(&session, id, &sent(false, now)).await?;
             missing = later;
         }
-        Ok(id)
+        Ok(CheckOutcome::Set(id))
     }
 
     async fn send_update(&self, session: &Session, id: u64, sent: &Sent<'_>) -> Result<(), ForgeError> {

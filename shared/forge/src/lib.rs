@@ -54,6 +54,7 @@ mod pull_edit;
 mod pull_files;
 mod purpose;
 mod reaction;
+mod refs;
 mod retry;
 mod review;
 mod route;

@@ -272,6 +272,24 @@ pub trait RepositoryPort: Clone + Send + Sync + 'static {
         run: &CheckRun,
     ) -> impl Future<Output = Result<CheckOutcome, ForgeError>> + Send;
 
+    /// The names of refs: [`RepoClient::refs_from`].
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn refs_from(&self, start: &str) -> impl Future<Output = Result<Vec<String>, ForgeError>> + Send;
+
+    /// Makes a ref: [`RepoClient::create_ref`].
+    ///
+    /// # Errors
+    /// When it is refused.
+    fn create_ref(&self, name: &str, at: &CommitOid) -> impl Future<Output = Result<(), ForgeError>> + Send;
+
+    /// Takes a ref away: [`RepoClient::delete_ref`].
+    ///
+    /// # Errors
+    /// When it is refused.
+    fn delete_ref(&self, name: &str) -> impl Future<Output = Result<(), ForgeError>> + Send;
+
     /// The members of a team: [`RepoClient::team_members`].
     ///
     /// # Errors
@@ -430,6 +448,18 @@ impl RepositoryPort for RepoClient {
 
     async fn set_check(&self, commit: &CommitOid, run: &CheckRun) -> Result<CheckOutcome, ForgeError> {
         Self::set_check(self, commit, run).await
+    }
+
+    async fn refs_from(&self, start: &str) -> Result<Vec<String>, ForgeError> {
+        Self::refs_from(self, start).await
+    }
+
+    async fn create_ref(&self, name: &str, at: &CommitOid) -> Result<(), ForgeError> {
+        Self::create_ref(self, name, at).await
+    }
+
+    async fn delete_ref(&self, name: &str) -> Result<(), ForgeError> {
+        Self::delete_ref(self, name).await
     }
 
     async fn team_members(&self, org: &str, slug: &str) -> Result<Vec<Login>, ForgeError> {

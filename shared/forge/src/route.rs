@@ -7,6 +7,7 @@ pub(crate) enum Verb {
     Post,
     Put,
     Patch,
+    Delete,
 }
 
 impl Verb {
@@ -16,6 +17,7 @@ impl Verb {
             Self::Post => "POST",
             Self::Put => "PUT",
             Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
         }
     }
 
@@ -25,6 +27,7 @@ impl Verb {
             Self::Post => http::Method::POST,
             Self::Put => http::Method::PUT,
             Self::Patch => http::Method::PATCH,
+            Self::Delete => http::Method::DELETE,
         }
     }
 }
@@ -181,6 +184,16 @@ pub(crate) const TEAM_MEMBERS: Route = route(
 );
 pub(crate) const REF: Route = route(Verb::Get, "/repos/{owner}/{repo}/git/ref/{ref}", "Contents: read");
 pub(crate) const CREATE_REF: Route = route(Verb::Post, "/repos/{owner}/{repo}/git/refs", "Contents: write");
+pub(crate) const MATCHING_REFS: Route = route(
+    Verb::Get,
+    "/repos/{owner}/{repo}/git/matching-refs/{ref}",
+    "Contents: read",
+);
+pub(crate) const DELETE_REF: Route = route(
+    Verb::Delete,
+    "/repos/{owner}/{repo}/git/refs/{ref}",
+    "Contents: write",
+);
 pub(crate) const UPDATE_REF: Route = route(
     Verb::Patch,
     "/repos/{owner}/{repo}/git/refs/{ref}",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::rollback::WayBack;
 use crate::{
     BranchName, CommitOid, InstallationId, Login, PathInRepo, PrNumber, PromotionId, RepoId, RepoName,
     TraceParent,
@@ -50,6 +51,10 @@ pub struct Change {
     pub labels: BTreeSet<String>,
     /// The way the change has come so far.
     pub lineage: Lineage,
+    /// What this takes back, where it is the way back of a change: `merged_as` is then the commit before it, and `committed_at` the time at which
+    /// it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Box<WayBack>>,
 }
 
 impl Change {
@@ -127,6 +132,9 @@ pub struct Hop {
     /// The repository of that pull request, if it is another one than the targets'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repo: Option<Repository>,
+    /// Whether it took the change back, and did not carry it on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rollback: bool,
 }
 
 impl PromotionId {

@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::text::markdown;
 
+pub(crate) use parse::closest;
 pub use parse::{Mistake, Parsed, candidate, parse};
 pub use when::{Until, utc};
 
@@ -93,7 +94,7 @@ pub enum Control {
         /// Why, in the person's words; may be empty.
         reason: String,
     },
-    /// Takes back every hold, and an abort.
+    /// Takes back every hold, and an abort, and lets go what was rolled back.
     Release,
     /// Leaves a target out.
     Skip {
@@ -104,6 +105,16 @@ pub enum Control {
     },
     /// Never.
     Abort {
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// Brings the content back that stood before the change, and keeps it there.
+    Rollback {
+        /// The target, by its path or by the name of its environment; none for all.
+        target: Option<String>,
+        /// Which components at which targets that is: [`crate::rollback::part`] of each. What is written in a comment does not say that: who
+        /// knows the plan does.
+        parts: Vec<String>,
         /// Why; may be empty.
         reason: String,
     },
@@ -176,7 +187,7 @@ pub struct Verb {
 }
 
 /// Every verb, in the order in which help lists them.
-pub const VERBS: [Verb; 10] = [
+pub const VERBS: [Verb; 11] = [
     Verb {
         word: "help",
         arguments: "",
@@ -216,7 +227,7 @@ pub const VERBS: [Verb; 10] = [
         word: "release",
         arguments: "",
         needs: Role::Write,
-        does: "takes back every hold and an abort",
+        does: "takes back every hold and an abort, and lets go what was rolled back",
         read: parse::release,
     },
     Verb {
@@ -239,6 +250,13 @@ pub const VERBS: [Verb; 10] = [
         needs: Role::Write,
         does: "ends the promotion of the change: nothing more of it is opened or merged",
         read: parse::abort,
+    },
+    Verb {
+        word: "rollback",
+        arguments: "<target>|all [reason]",
+        needs: Role::Write,
+        does: "brings back what stood before the change, by the same waves and gates, and keeps it there until a release",
+        read: parse::rollback,
     },
     Verb {
         word: "override",
@@ -264,6 +282,7 @@ impl Command {
             Self::Control(Control::Release) => "release",
             Self::Control(Control::Skip { .. }) => "skip",
             Self::Control(Control::Abort { .. }) => "abort",
+            Self::Control(Control::Rollback { .. }) => "rollback",
             Self::Control(Control::Override { .. }) => "override",
         };
         VERBS

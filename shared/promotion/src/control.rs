@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Login;
 use crate::command::{Control, GateName, utc};
 use crate::message::Sender;
+use crate::rollback::Rollback;
 use crate::text::markdown;
 
 /// The most holds, each of another person.
@@ -35,6 +36,9 @@ pub struct Controls {
     /// Who has ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<Abort>,
+    /// What was taken back, oldest first; also what is let go again. None of it is ever removed: each is known by its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollbacks: Vec<Rollback>,
     /// Which gates count as open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
@@ -112,8 +116,18 @@ pub enum Refused {
     #[error("{} is over already", utc(*.0))]
     Over(i64),
     /// There is nothing to take back.
-    #[error("nothing is held, and the promotion was not aborted")]
+    #[error("nothing is held or rolled back, and the promotion was not aborted")]
     NothingToRelease,
+    /// All of it was rolled back before, and is held since.
+    #[error("that is rolled back already; `/promote release` lets it go")]
+    RolledBack,
+    /// A rollback would have too many parts.
+    #[error(
+        "it would bring back more components at their targets than the {} that one change can; `/promote rollback <target>` names one \
+         target at a time",
+        crate::rollback::PARTS_LIMIT
+    )]
+    TooManyParts,
     /// It would grow without bound.
     #[error(
         "there are too many {0} on this change already; a new pull request of its own is the better place for what they say"
@@ -293,11 +307,33 @@ impl Controls {
                 });
             }
             Control::Release => {
-                if next.holds.is_empty() && next.aborted.is_none() {
+                let mut rollbacks = next
+                    .rollbacks
+                    .iter_mut()
+                    .filter(|rollback| rollback.holds())
+                    .peekable();
+                if next.holds.is_empty() && next.aborted.is_none() && rollbacks.peek().is_none() {
                     return Err(Refused::NothingToRelease);
                 }
+                rollbacks.for_each(|rollback| rollback.released_s = Some(at_s));
                 next.holds.clear();
                 next.aborted = None;
+            }
+            Control::Rollback {
+                target,
+                parts,
+                reason,
+            } => {
+                let rollback = Rollback {
+                    target: target.as_deref().map(cut),
+                    parts: parts.clone(),
+                    by,
+                    user_id,
+                    reason: cut(reason),
+                    at_s,
+                    released_s: None,
+                };
+                next.rollbacks.push(rollback.beside(&next.rollbacks)?);
             }
             Control::Skip { target, reason } => {
                 next.skips.retain(|skip| skip.target != *target);
@@ -363,7 +399,9 @@ impl Controls {
                 ..empty
             }),
             Control::Hold { .. } | Control::Abort { .. } => empty.apply(control, comment, who, at_s),
-            Control::Skip { .. } | Control::Override { .. } => Err(Refused::Forged),
+            Control::Skip { .. } | Control::Rollback { .. } | Control::Override { .. } => {
+                Err(Refused::Forged)
+            }
         }
     }
 

@@ -21,6 +21,7 @@ pub mod path;
 pub mod plan;
 pub mod policy;
 pub mod progress;
+pub mod rollback;
 pub mod telemetry;
 pub mod text;
 pub mod track;

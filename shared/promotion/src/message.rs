@@ -151,7 +151,26 @@ impl DeliveryV1 {
             head: None,
         }
     }
+
+    /// What has a planner look what of a merged change has been rolled back, and has that carried on. A planner that does not know it takes it
+    /// for the merge.
+    #[must_use]
+    pub fn rolled_back(number: PrNumber) -> Self {
+        Self {
+            action: Some(ROLLED_BACK.to_owned()),
+            ..Self::merged(number, String::new())
+        }
+    }
+
+    /// Whether it is [`DeliveryV1::rolled_back`].
+    #[must_use]
+    pub fn is_rollback(&self) -> bool {
+        self.action.as_deref() == Some(ROLLED_BACK) && self.body_sha256.is_empty()
+    }
 }
+
+/// An action that GitHub does not know.
+const ROLLED_BACK: &str = "lockflight.rolled_back";
 
 /// Who set a webhook off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,9 +268,12 @@ pub struct CommandV1 {
     /// The context of the commit status that the policy has this line flip (`toggleCommitStatus`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toggle: Option<String>,
-    /// The answer in Markdown, where all that is asked for is something that a planner knows.
+    /// The answer in Markdown, where all that is asked for is something that a planner knows; or why a planner can't have it done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// What of the plan a rollback is about: [`crate::rollback::part`] of each component at its target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
 }
 
 /// What is to be said about a change on its own pull request.

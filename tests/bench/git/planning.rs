@@ -136,6 +136,7 @@ fn change(components: usize, files_of_each: usize, failure_domains: usize) -> (P
         committed_at: 1_770_000_000,
         labels: BTreeSet::new(),
         lineage: Lineage::default(),
+        rollback: None,
     };
     let changed: Vec<String> = (0..components * files_of_each)
         .map(|number| {

@@ -168,6 +168,18 @@ impl RepositoryPort for Silent {
         unreachable!("{BEYOND}")
     }
 
+    async fn refs_from(&self, _start: &str) -> Result<Vec<String>, ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn create_ref(&self, _name: &str, _at: &CommitOid) -> Result<(), ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
+    async fn delete_ref(&self, _name: &str) -> Result<(), ForgeError> {
+        unreachable!("{BEYOND}")
+    }
+
     async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {
         unreachable!("{BEYOND}")
     }

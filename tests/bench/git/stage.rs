@@ -210,6 +210,7 @@ impl Stage {
             committed_at: 1_770_000_000,
             labels: BTreeSet::new(),
             lineage: Lineage::default(),
+            rollback: None,
         };
         let changed = vec![format!("{}/{VALUES}", repositories::leaf(SOURCE, 0, component))];
         let wanted: Vec<PathInRepo> = reads(&self.policy, &change, &changed)

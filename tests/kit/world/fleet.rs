@@ -437,7 +437,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let found = tokio::time::timeout(PATIENCE, search).await;
-        found.unwrap_or_else(|_| panic!("{role:?} {number} was not {wanted} within {PATIENCE:?}"));
+        let found = tokio::time::timeout(self.patience, search).await;
+        found.unwrap_or_else(|_| panic!("{role:?} {number} was not {wanted} within {:?}", self.patience));
     }
 }

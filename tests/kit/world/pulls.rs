@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use lockflight_sandbox::{Comment, Forge, MergeMethod, PullRequest, PullRequestState, Status};
+use lockflight_sandbox::{CheckRun, Comment, Forge, MergeMethod, PullRequest, PullRequestState, Status};
 
 use super::{MONA, REPOSITORY, STATUS, World, lock};
 
@@ -179,6 +179,14 @@ impl World {
         .await
     }
 
+    /// Returns the check run with which Lockflight tells of a change; none where it has to make do with statuses.
+    pub fn check_run(&self, change: u64) -> Option<CheckRun> {
+        let head = self.pull_request(change).head.sha;
+        let runs = self.forge.check_runs(REPOSITORY, &head);
+        let runs = runs.expect("every world has a repository");
+        runs.into_iter().rev().find(|run| run.name == STATUS)
+    }
+
     /// Returns all statuses that Lockflight has set on a change, oldest first.
     pub fn statuses(&self, change: u64) -> Vec<Status> {
         let head = self.pull_request(change).head.sha;
@@ -255,6 +263,20 @@ fn promotions(forge: &Forge, prefix: &str) -> Vec<PullRequest> {
 
 fn status_of(forge: &Forge, change: u64) -> Option<Status> {
     let head = forge.pull_request(REPOSITORY, change).ok()?.head.sha;
+    // An App tells by a check run, and anybody else by a status. People see a state and a sentence of either.
+    let runs = forge.check_runs(REPOSITORY, &head).ok()?;
+    if let Some(run) = runs.into_iter().rev().find(|run| run.name == STATUS) {
+        return Some(Status {
+            id: run.id,
+            sha: run.head_sha,
+            state: run.conclusion.unwrap_or_else(|| "pending".to_owned()),
+            context: run.name,
+            description: run.title,
+            target_url: run.details_url,
+            creator: String::new(),
+            created_at: run.started_at,
+        });
+    }
     let all = forge.statuses(REPOSITORY, &head).ok()?;
     all.into_iter().rev().find(|status| status.context == STATUS)
 }

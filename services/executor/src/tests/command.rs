@@ -93,6 +93,7 @@ fn sender(name: &str) -> Sender {
 
 fn asked(comment: u64, by: &str, line: &str) -> CommandV1 {
     CommandV1 {
+        parts: Vec::new(),
         number: SOURCE,
         head: oid('c'),
         comment: Some(comment),

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use lockflight_forge::port::{ForgePort, RepositoryPort};
 use lockflight_forge::{
-    AccountType, Approval, Assigned, ChangedFile, CheckOutcome, CheckRun, Checks, Closing, Collaborator,
-    Comment, CreatePullRequest, ForgeError, FoundRepository, Identity, MergeMethod, MergeOutcome,
-    NewPullRequest, PullRequest, PullRequestEdit, PullRequestState, Reaction, ReactionKind, RepoRef, Review,
-    Status,
+    AccountType, Approval, Assigned, ChangedFile, Check, CheckOutcome, CheckRun, CheckState, Checks, Closing,
+    Collaborator, Comment, CreatePullRequest, ForgeError, FoundRepository, Identity, MergeMethod,
+    MergeOutcome, NewPullRequest, PullRequest, PullRequestEdit, PullRequestState, Reaction, ReactionKind,
+    RepoRef, Review, Status,
 };
 use lockflight_git::testing::{REPO, git_in};
 use lockflight_promotion::change::Repository;
@@ -300,14 +300,36 @@ impl RepositoryPort for FakeForge {
         Ok(())
     }
 
-    async fn checks(&self, _commit: &CommitOid) -> Result<Checks, ForgeError> {
-        Ok(Checks::default())
+    async fn checks(&self, commit: &CommitOid) -> Result<Checks, ForgeError> {
+        let of_commit = self.state().statuses.get(commit).cloned();
+        let list = of_commit.into_iter().map(|status| Check {
+            name: status.context,
+            state: CheckState::from(status.state),
+            title: Some(status.description),
+            details_url: None,
+        });
+        Ok(Checks {
+            list: list.collect(),
+            unreadable: None,
+        })
     }
 
     async fn set_check(&self, _commit: &CommitOid, _run: &CheckRun) -> Result<CheckOutcome, ForgeError> {
         Ok(CheckOutcome::NotAllowed(
             "this forge has statuses only".to_owned(),
         ))
+    }
+
+    async fn refs_from(&self, _start: &str) -> Result<Vec<String>, ForgeError> {
+        Ok(Vec::new())
+    }
+
+    async fn create_ref(&self, _name: &str, _at: &CommitOid) -> Result<(), ForgeError> {
+        Ok(())
+    }
+
+    async fn delete_ref(&self, _name: &str) -> Result<(), ForgeError> {
+        Ok(())
     }
 
     async fn team_members(&self, _org: &str, _slug: &str) -> Result<Vec<Login>, ForgeError> {

@@ -175,6 +175,7 @@ impl World {
             committed_at: 1_700_000_000,
             labels: BTreeSet::new(),
             lineage: Lineage::default(),
+            rollback: None,
         }
     }
 

@@ -48,14 +48,20 @@ pub(crate) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     } else {
         (!tops.is_empty()).then_some(TELEFONISTKA_FILE)
     };
+    // The files are in order, the one at the top before those of components.
+    let mut policy = None;
     for file in &files {
         let is_root = !metadata.is_dir() || file.parent() == Some(args.path.as_path());
         if let Some(wins) = wins.filter(|wins| file.file_name().is_none_or(|name| name != *wins)) {
             warnings.push(unused(file, wins));
             continue;
         }
-        match check(file, is_root)? {
-            Ok(odd) => warnings.extend(odd),
+        match check(file, is_root, policy.as_deref())? {
+            Ok(Checked::Policy(found)) => {
+                warnings.extend(found.warnings().iter().cloned());
+                policy = metadata.is_dir().then_some(found);
+            }
+            Ok(Checked::Component(found)) => warnings.extend(found.warnings().iter().cloned()),
             Err(found) => errors.extend(found.iter().cloned()),
         }
     }
@@ -80,8 +86,18 @@ fn unused(path: &Path, wins: &str) -> PolicyError {
     }
 }
 
-/// Checks one file: the policy of a repository, or that of a component. A file that is named by itself is what it looks like.
-fn check(path: &Path, is_root: bool) -> anyhow::Result<Result<Vec<PolicyError>, PolicyErrors>> {
+/// What was found to be right.
+enum Checked {
+    Policy(Box<Policy>),
+    Component(ComponentPolicy),
+}
+
+/// Checks one file: the policy of a repository, or that of a component of it. A file that is named by itself is what it looks like.
+fn check(
+    path: &Path,
+    is_root: bool,
+    policy: Option<&Policy>,
+) -> anyhow::Result<Result<Checked, PolicyErrors>> {
     let name = path.to_string_lossy();
     let name = name.strip_prefix("./").unwrap_or(&name);
     let bytes = fs::read(path).with_context(|| format!("{name} can't be read"))?;
@@ -99,9 +115,13 @@ fn check(path: &Path, is_root: bool) -> anyhow::Result<Result<Vec<PolicyError>, 
         text.contains("promotionTarget") && !text.contains("promotionPaths")
     };
     Ok(if is_root && !looks_like_a_component {
-        Policy::compile(name, &text).map(|policy| policy.warnings().to_vec())
+        Policy::compile(name, &text).map(|policy| Checked::Policy(Box::new(policy)))
     } else {
-        ComponentPolicy::compile(name, &text).map(|policy| policy.warnings().to_vec())
+        let own = match policy {
+            Some(policy) => policy.component(name, &text),
+            None => ComponentPolicy::compile(name, &text),
+        };
+        own.map(Checked::Component)
     })
 }
 

@@ -79,6 +79,7 @@ pub fn step(repo: u64, id: &str) -> Envelope {
                 committed_at: 1_700_000_000,
                 labels: BTreeSet::new(),
                 lineage: Lineage::default(),
+                rollback: None,
             },
             report: Report::Nothing {
                 reason: "nothing to promote".to_owned(),

@@ -88,7 +88,7 @@ fn first(text: &str) -> (&str, &str) {
 }
 
 /// The candidate that is near enough to have been meant.
-fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let limit = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
@@ -167,6 +167,22 @@ pub(super) fn skip(arguments: &str) -> Result<Command, String> {
     }
     Ok(Command::Control(Control::Skip {
         target,
+        reason: reason(rest),
+    }))
+}
+
+/// The word for every target of a change.
+const ALL: &str = "all";
+
+pub(super) fn rollback(arguments: &str) -> Result<Command, String> {
+    let (word, rest) = first(arguments);
+    let target = reason(word.trim_matches('/'));
+    if target.is_empty() {
+        return Err("A rollback names the target to bring back, or `all`.".to_owned());
+    }
+    Ok(Command::Control(Control::Rollback {
+        target: (target != ALL).then_some(target),
+        parts: Vec::new(),
         reason: reason(rest),
     }))
 }

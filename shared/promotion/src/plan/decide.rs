@@ -29,8 +29,12 @@ pub(super) struct Bundle<'a> {
     pub(super) syncs: Vec<Sync>,
 }
 
-pub(super) fn decide<'r>(reach: &'r Reach<'_>, facts: &Facts) -> Result<Decided<'r>, PlanError> {
-    let (candidates, refused) = reach.candidates();
+/// Decides about candidates of `reach`, be it all or some.
+pub(super) fn decide<'r>(
+    reach: &'r Reach<'_>,
+    (candidates, refused): (Vec<Candidate<'r>>, Vec<Refused>),
+    facts: &Facts,
+) -> Result<Decided<'r>, PlanError> {
     let mut decided = Decided {
         refused,
         ..Decided::default()
@@ -103,7 +107,9 @@ fn wanted<'r>(
         match comparison {
             // Another branch is read as it is now, and not as it was at the change. What is equal there may be so because the step is done, and
             // a plan that forgot the step would forget the gates behind it, too. Whoever carries it out sees that nothing is to be done.
-            Comparison::Possible { is_equal: true, .. } if way.base.is_own() => {}
+            // The same goes for what is taken back.
+            Comparison::Possible { is_equal: true, .. }
+                if way.base.is_own() && facts.change.rollback.is_none() => {}
             Comparison::Possible { tree, keys, .. } => all.push(Wanted {
                 candidate,
                 tree,

@@ -133,7 +133,7 @@ pub fn explain(
     let change = &facts.change;
     let trace = Trace::of(policy, change, &facts.changed);
     let reach = Reach::of(policy, change, &trace);
-    let decided = decide::decide(&reach, facts)?;
+    let decided = decide::decide(&reach, reach.candidates(), facts)?;
     let taken: BTreeMap<usize, Component<'_>> = trace
         .components
         .iter()

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, Repository};
 use crate::gate::{Freeze, Gates};
 use crate::policy::{After, ComponentPolicy, Policy};
+use crate::rollback::part;
 use crate::track::Track;
 use crate::values::KeyPath;
 use crate::{
@@ -230,6 +231,12 @@ impl Step {
     #[must_use]
     pub const fn leads_elsewhere(&self) -> bool {
         self.repo.is_some() || self.base.is_some()
+    }
+
+    /// Whether its commit is made on what stands at its target now, and not on the commit of the change.
+    #[must_use]
+    pub const fn is_made_on_target(&self, change: &Change) -> bool {
+        self.leads_elsewhere() || change.rollback.is_some()
     }
 }
 
@@ -443,7 +450,33 @@ impl Reads {
 pub fn plan(policy: &Policy, facts: &Facts) -> Result<Plan, PlanError> {
     let trace = Trace::of(policy, &facts.change, &facts.changed);
     let reach = Reach::of(policy, &facts.change, &trace);
-    let decided = decide::decide(&reach, facts)?;
+    let decided = decide::decide(&reach, reach.candidates(), facts)?;
+    steps::assemble(policy, facts, &trace, decided)
+}
+
+/// Decides what to do to take a change back.
+///
+/// It is the same for the commit before it, which the facts are then of. Of that only what is in `only`, each a
+/// [`part`]; none for all. What stands at the targets now does not matter.
+///
+/// # Errors
+/// When an entry that [`reads`] named is not among the facts.
+pub fn way_back(policy: &Policy, facts: &Facts, only: Option<&[String]>) -> Result<Plan, PlanError> {
+    let change = &facts.change;
+    let trace = Trace::of(policy, change, &facts.changed);
+    let reach = Reach::of(policy, change, &trace);
+    let (mut candidates, refused) = reach.candidates();
+    if let Some(only) = only {
+        candidates.retain(|candidate| {
+            let Some(Found::Content(content)) = facts.at.get(&candidate.way.base) else {
+                return false;
+            };
+            let repo = content.repo.as_ref().unwrap_or(&change.repo).id;
+            let branch = content.branch.as_ref().unwrap_or(&change.branch);
+            only.contains(&part(repo, branch, &candidate.to()))
+        });
+    }
+    let decided = decide::decide(&reach, (candidates, refused), facts)?;
     steps::assemble(policy, facts, &trace, decided)
 }
 

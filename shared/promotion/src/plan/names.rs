@@ -47,11 +47,19 @@ fn branch_part(branch: &str) -> String {
     }
 }
 
-/// `🚀 Promotion: <components> ➡️  <description>`, at most 250 characters. What does not fit is counted.
-pub(super) fn title(components: &[String], description: &str) -> String {
+/// `🚀 Promotion: <components> ➡️  <description>`, or `⏪ Rollback:` and so on, at most 250 characters. What does not fit is counted.
+pub(super) fn title(change: &Change, components: &[String], description: &str) -> String {
+    let what = match change.rollback {
+        Some(_) => "⏪ Rollback",
+        None => "🚀 Promotion",
+    };
+    titled(what, components, description)
+}
+
+fn titled(what: &str, components: &[String], description: &str) -> String {
     let components: Vec<String> = components.iter().map(|name| neutral(name)).collect();
     let description = neutral(description);
-    let whole = |components: &str, description: &str| format!("🚀 Promotion: {components} ➡️  {description}");
+    let whole = |components: &str, description: &str| format!("{what}: {components} ➡️  {description}");
     let fits = |title: &String| title.chars().count() <= MAX_TITLE;
 
     let all = whole(&components.join(","), &description);
@@ -135,6 +143,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn title(components: &[String], description: &str) -> String {
+        titled("🚀 Promotion", components, description)
+    }
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

@@ -65,7 +65,7 @@ pub(super) fn assemble(
             flows.push(planned(flow_index, flow, &blocked));
         }
     }
-    if flows.iter().all(PlannedFlow::is_simple) {
+    if flows.iter().all(PlannedFlow::is_simple) && facts.change.rollback.is_none() {
         flows.clear();
     }
     let settings = policy.settings();
@@ -176,9 +176,12 @@ fn step(
             .iter()
             .filter_map(|target| target.file.as_ref())
             .collect(),
+        rollback: change.rollback.as_ref().map(|rollback| rollback.place),
     };
     let identity = serde_json::to_vec(&identity).map_err(PlanError::Hash)?;
     let track = match supersede {
+        // What is taken back is neither newer nor older than anything.
+        _ if change.rollback.is_some() => None,
         Supersede::Leave => None,
         Supersede::Update | Supersede::Close => {
             let in_place = supersede == Supersede::Update;
@@ -200,7 +203,7 @@ fn step(
                 selection: flow.selection.clone(),
             })
             .collect(),
-        title: names::title(&components, &description),
+        title: names::title(change, &components, &description),
         branch: names::branch(change, &identity),
         description,
         components,
@@ -238,6 +241,8 @@ struct Identity<'a> {
     base: Option<&'a Base>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     files: Vec<&'a PathInRepo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollback: Option<usize>,
 }
 
 /// A step without its id.

@@ -3,8 +3,11 @@
 
 mod native;
 
+use std::collections::BTreeSet;
+
 use super::error::{PolicyError, PolicyErrors};
 use super::flow::Target;
+use super::native::read::nearest;
 use super::pattern::{Budget, TargetPattern};
 use super::read::Findings;
 use super::yaml::{Node, parse};
@@ -48,6 +51,51 @@ enum Means {
     Places(native::Places),
 }
 
+/// What a policy knows by name, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Environments, and places as `environment/domain`.
+    pub(super) names: BTreeSet<String>,
+    /// The directories of the places.
+    pub(super) paths: BTreeSet<PathInRepo>,
+}
+
+impl Known {
+    /// Whether `text`, which is no glob, can mean anything: a name, a place's directory, what that lies in, or what lies in it.
+    fn has(&self, text: &str) -> bool {
+        let is_within = |path: &str, directory: &str| {
+            path.strip_prefix(directory)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.names.contains(text)
+            || self.paths.iter().any(|path| {
+                path.as_str().is_empty() || is_within(path.as_str(), text) || is_within(text, path.as_str())
+            })
+    }
+
+    /// The name that was likely meant.
+    fn nearest(&self, text: &str) -> Option<&str> {
+        // A domain without its environment is a slip, too.
+        let names = || self.names.iter().map(String::as_str);
+        names()
+            .find(|name| name.split_once('/').is_some_and(|(_, domain)| domain == text))
+            .or_else(|| nearest(text, names()))
+    }
+}
+
+/// Compiles a component's policy file. What its lists name is looked for in `known`, where that is given.
+pub(super) fn compile(
+    file: &str,
+    yaml: &str,
+    known: Option<&Known>,
+) -> Result<ComponentPolicy, PolicyErrors> {
+    if super::is_native(file) {
+        native::compile(file, yaml, known)
+    } else {
+        ComponentPolicy::of_telefonistka(file, yaml)
+    }
+}
+
 impl List {
     fn find(&self, target: &Target, component: &PathInRepo) -> Option<&Entry> {
         let with_slash = format!("{}/", target.path);
@@ -65,9 +113,10 @@ impl ComponentPolicy {
     /// # Errors
     /// When it is not YAML, a list or pattern is wrong, or it is too large: the component then goes nowhere.
     pub fn compile(file: &str, yaml: &str) -> Result<Self, PolicyErrors> {
-        if super::is_native(file) {
-            return native::compile(file, yaml);
-        }
+        compile(file, yaml, None)
+    }
+
+    fn of_telefonistka(file: &str, yaml: &str) -> Result<Self, PolicyErrors> {
         let Some(root) = parse(file, yaml)? else {
             return Ok(Self::default());
         };

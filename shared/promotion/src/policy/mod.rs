@@ -65,6 +65,8 @@ pub struct Policy {
     file: String,
     flows: Vec<Flow>,
     settings: Settings,
+    /// What its environments and places are called, and where they are. None where names mean nothing, as in Telefonistka's format.
+    known: Option<component::Known>,
     warnings: Vec<PolicyError>,
 }
 
@@ -87,6 +89,15 @@ impl Policy {
         } else {
             telefonistka::compile(file, yaml)
         }
+    }
+
+    /// Compiles the policy file of a component that this policy is about.
+    ///
+    /// # Errors
+    /// As [`ComponentPolicy::compile`], and when a list names what is no place of this policy: whoever wrote it meant something
+    /// else, and the component goes nowhere until it is clear what.
+    pub fn component(&self, file: &str, yaml: &str) -> Result<ComponentPolicy, PolicyErrors> {
+        component::compile(file, yaml, self.known.as_ref())
     }
 
     /// The file that it was compiled from; empty if there was none.

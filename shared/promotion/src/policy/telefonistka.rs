@@ -66,6 +66,7 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
         findings.warn(node.mark, unverified("whProxtSkipTLSVerifyUpstream"));
     }
     Ok(Policy {
+        known: None,
         file: file.to_owned(),
         flows,
         settings,

@@ -33,10 +33,13 @@ pub fn message(change: &Change, step: &Step) -> String {
     if step.targets.len() > TARGETS {
         targets.push(format!("- and {} more", step.targets.len() - TARGETS));
     }
+    let does = match &change.rollback {
+        Some(_) => format!("Brings back what stood before pull request {}, at", change.number),
+        None => format!("Promotes what pull request {} merged, to", change.number),
+    };
     format!(
-        "{}\n\nPromotes what pull request {} merged, to:\n{}\n\nPromotion-Id: {promotion}\nPromoted-From: {}@{}\nTraceparent: {}\n",
-        subject(step),
-        change.number,
+        "{}\n\n{does}:\n{}\n\nPromotion-Id: {promotion}\nPromoted-From: {}@{}\nTraceparent: {}\n",
+        subject(change, step),
         targets.join("\n"),
         change.repo.name,
         change.merged_as,
@@ -45,18 +48,22 @@ pub fn message(change: &Change, step: &Step) -> String {
 }
 
 /// ``Syncing from `source`: components``, with as many words as fit.
-fn subject(step: &Step) -> String {
+fn subject(change: &Change, step: &Step) -> String {
+    let syncing = match &change.rollback {
+        Some(_) => "Rolling back from",
+        None => "Syncing from",
+    };
     let source = markdown::plain(&step.source).replace('`', "'");
     let names = list(step.components.iter().map(|name| markdown::plain(name)), 5);
-    let full = format!("Syncing from `{source}`: {names}");
+    let full = format!("{syncing} `{source}`: {names}");
     if full.chars().count() <= SUBJECT_LIMIT {
         return full;
     }
     let counted = count(step.components.len(), "component", "components");
-    let short = format!("Syncing from `{source}`: {counted}");
+    let short = format!("{syncing} `{source}`: {counted}");
     if short.chars().count() <= SUBJECT_LIMIT {
         return short;
     }
     let room = SUBJECT_LIMIT.saturating_sub(short.chars().count() - source.chars().count());
-    format!("Syncing from `{}`: {counted}", markdown::cut(&source, room))
+    format!("{syncing} `{}`: {counted}", markdown::cut(&source, room))
 }

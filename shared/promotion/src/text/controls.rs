@@ -96,9 +96,23 @@ pub fn status(read: &ControlsRead, number: PrNumber, sentence: Option<&str>, now
     match (read.hindrance(now_s), read) {
         (None, ControlsRead::Valid(controls)) => page.block(people(controls, LIMIT / 2).trim_end()),
         (None, _) => page.block("**Nobody holds** it."),
-        (Some(hindrance), _) => page.block(&markdown::text(&hindrance.sentence())),
+        (Some(hindrance), _) => {
+            page.block(&markdown::text(&hindrance.sentence()));
+            if let ControlsRead::Valid(controls) = read {
+                rollbacks(&mut page, controls);
+            }
+        }
     }
     page.finish()
+}
+
+/// What people have decided, in Markdown; none if they never have.
+#[must_use]
+pub fn decided(read: &ControlsRead) -> Option<String> {
+    match read {
+        ControlsRead::Valid(controls) => Some(people(controls, LIMIT / 2)),
+        ControlsRead::Absent | ControlsRead::Forged => None,
+    }
 }
 
 /// What people read.
@@ -125,6 +139,7 @@ fn people(controls: &Controls, limit: usize) -> String {
             because(&hold.reason),
         ));
     }
+    rollbacks(&mut page, controls);
     if controls.aborted.is_none() && controls.holds.is_empty() {
         page.block("**Nobody holds** the promotion of this change.");
     }
@@ -159,6 +174,28 @@ fn people(controls: &Controls, limit: usize) -> String {
     );
     page.block("<sub>An edit of this comment has no effect, but that the change is held. `/promote help` lists the commands.</sub>");
     page.finish()
+}
+
+/// What was rolled back, and what of it is held.
+fn rollbacks(page: &mut Page, controls: &Controls) {
+    for rollback in &controls.rollbacks {
+        let what = rollback
+            .target
+            .as_deref()
+            .map_or_else(|| "every target".to_owned(), markdown::code);
+        let (by, at) = (markdown::code(rollback.by.as_str()), utc(rollback.at_s));
+        let because = because(&rollback.reason);
+        page.block(&match rollback.released_s {
+            None => format!(
+                "**Rolled back:** {what}, by {by} on {at}{because}. Until somebody with the role write gives `/promote release`, nothing else is \
+                 opened or merged there."
+            ),
+            Some(released) => format!(
+                "Rolled back: {what}, by {by} on {at}{because}. Let go on {}; this change is not promoted there again.",
+                utc(released)
+            ),
+        });
+    }
 }
 
 fn because(reason: &str) -> String {

@@ -91,6 +91,7 @@ fn lineage_through(change: &Change, step: &Step) -> Lineage {
         number: change.number,
         source: step.source.clone(),
         targets: step.targets.iter().map(|target| target.path.clone()).collect(),
+        rollback: change.rollback.is_some(),
     });
     Lineage {
         origin: Some(origin),

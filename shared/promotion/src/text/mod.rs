@@ -24,10 +24,11 @@ pub mod pull_request;
 mod seal;
 pub mod status;
 pub mod superseded;
+pub mod waves;
 mod words;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 

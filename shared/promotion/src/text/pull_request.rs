@@ -7,6 +7,7 @@ use super::{LIMIT, markdown};
 use crate::PrNumber;
 use crate::change::{Change, Hop};
 use crate::plan::{Step, Sync};
+use crate::rollback::WayBack;
 use crate::track::Replaced;
 
 /// The line that Lockflight's part of a body ends with. What people write below it is theirs.
@@ -35,13 +36,13 @@ pub fn body_replacing(
     replaced: &[Replaced],
 ) -> String {
     let mut page = Page::new(LIMIT, CUT, END);
-    page.block(&format!(
-        "{marker}\nPromotes {} from {} to {}.\n\n{}",
-        words::components(step),
-        markdown::code(&step.source),
-        words::destination(step),
-        awaited(step),
-    ));
+    let components = words::components(step);
+    let (source, destination) = (markdown::code(&step.source), words::destination(step));
+    let does = match &change.rollback {
+        Some(back) => taken_back(change, step, back, &destination),
+        None => format!("Promotes {components} from {source} to {destination}."),
+    };
+    page.block(&format!("{marker}\n{does}\n\n{}", awaited(step)));
     page.rows("**The way of this change**\n\n", way(change, step), "");
     if !replaced.is_empty() {
         let rows = replaced.iter().map(|replaced| {
@@ -61,6 +62,23 @@ pub fn body_replacing(
         page.rows(&open, rows, close);
     }
     page.finish()
+}
+
+/// What is taken back, who asked for it, and what that means.
+fn taken_back(change: &Change, step: &Step, back: &WayBack, destination: &str) -> String {
+    let of = refer(change, step, change.number);
+    let because = if back.reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", markdown::text(&back.reason))
+    };
+    format!(
+        "Brings {} at {destination} back to what {} held before {of}. {} asked for that{because}.\n\nNothing else is brought there by Lockflight \
+         until somebody writes `/promote release` on {of}.",
+        words::components(step),
+        markdown::code(&step.source),
+        markdown::code(back.by.as_str()),
+    )
 }
 
 /// What has to happen next.
@@ -113,12 +131,13 @@ fn way(change: &Change, step: &Step) -> Vec<String> {
         level += 1;
         lines.push(indented(level, &hop_line(hop, &refer(number))));
     }
+    let does = match change.rollback {
+        Some(_) => "this pull request takes it back from",
+        None => "this pull request brings it to",
+    };
     lines.push(indented(
         level + 1,
-        &format!(
-            "this pull request brings it to {}",
-            targets(step.targets.iter().map(|t| &t.path))
-        ),
+        &format!("{does} {}", targets(step.targets.iter().map(|t| &t.path))),
     ));
     lines
 }

@@ -9,7 +9,7 @@ use crate::{
     StepId, TreeOid,
 };
 
-pub(super) fn path(path: &str) -> PathInRepo {
+pub(crate) fn path(path: &str) -> PathInRepo {
     PathInRepo::parse(path).unwrap()
 }
 
@@ -18,7 +18,7 @@ fn repo() -> RepoName {
 }
 
 /// Alice's pull request #10 that was merged into `main`.
-pub(super) fn change() -> Change {
+pub(crate) fn change() -> Change {
     Change {
         repo: Repository {
             id: RepoId::new(7),
@@ -36,11 +36,12 @@ pub(super) fn change() -> Change {
         committed_at: 1_750_000_000,
         labels: BTreeSet::new(),
         lineage: Lineage::default(),
+        rollback: None,
     }
 }
 
 /// The promotion pull request #12 to staging, merged, which followed #11 to lab, which followed #10.
-pub(super) fn later_change() -> Change {
+pub(crate) fn later_change() -> Change {
     Change {
         number: PrNumber::new(12),
         title: "🚀 Promotion: nginx ➡️  staging".to_owned(),
@@ -58,6 +59,7 @@ pub(super) fn later_change() -> Change {
                     repo: None,
                     source: "workspace".to_owned(),
                     targets: vec![path("clusters/lab/europe-west4/c1")],
+                    rollback: false,
                 },
                 Hop {
                     number: PrNumber::new(11),
@@ -67,6 +69,7 @@ pub(super) fn later_change() -> Change {
                         path("clusters/staging/europe-west4/c1"),
                         path("clusters/staging/us-central1/c1"),
                     ],
+                    rollback: false,
                 },
             ],
         },
@@ -78,7 +81,7 @@ fn location(at: &str) -> Location {
     Location::directory(repo(), BranchName::parse("main").unwrap(), path(at))
 }
 
-pub(super) fn step(source: &str, targets: &[&str], description: &str, components: &[&str]) -> Step {
+pub(crate) fn step(source: &str, targets: &[&str], description: &str, components: &[&str]) -> Step {
     Step {
         id: StepId::parse("5".repeat(64)).unwrap(),
         flow: FlowRef {
@@ -114,7 +117,7 @@ pub(super) fn step(source: &str, targets: &[&str], description: &str, components
 }
 
 /// From `workspace` to lab, merged by itself.
-pub(super) fn step_to_lab() -> Step {
+pub(crate) fn step_to_lab() -> Step {
     Step {
         auto_merge: true,
         ..step("workspace", &["clusters/lab/europe-west4/c1"], "lab", &["nginx"])
@@ -122,7 +125,7 @@ pub(super) fn step_to_lab() -> Step {
 }
 
 /// From `workspace` to two targets that the policy has no name for; one component is removed and one stays out.
-pub(super) fn step_to_staging() -> Step {
+pub(crate) fn step_to_staging() -> Step {
     let mut step = step(
         "workspace",
         &[
@@ -138,7 +141,7 @@ pub(super) fn step_to_staging() -> Step {
     step
 }
 
-pub(super) fn skipped() -> Skipped {
+pub(crate) fn skipped() -> Skipped {
     Skipped {
         component: "redis".to_owned(),
         target: path("clusters/staging/us-central1/c1/redis"),
@@ -146,7 +149,7 @@ pub(super) fn skipped() -> Skipped {
     }
 }
 
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan {
         flows: Vec::new(),
         id: PlanId::parse("6".repeat(64)).unwrap(),

@@ -6,11 +6,25 @@
 use super::markdown;
 use super::words::{count, plain_destination};
 use crate::PrNumber;
+use crate::change::Change;
 use crate::plan::Step;
 use crate::policy::PolicyErrors;
 
 /// The context of the status.
 pub const CONTEXT: &str = "lockflight/promotion";
+
+/// The context of the status of a change, or of what takes it back: the first rollback of a change has its own, and each further one too.
+#[must_use]
+pub fn context(change: &Change) -> String {
+    match change.rollback.as_ref().map(|back| back.place) {
+        None => CONTEXT.to_owned(),
+        Some(0) => ROLLBACK.to_owned(),
+        Some(place) => format!("{ROLLBACK}-{}", place + 1),
+    }
+}
+
+/// The context of the status of a rollback.
+pub const ROLLBACK: &str = "lockflight/rollback";
 
 /// The most characters of a description:
 /// <https://docs.github.com/en/rest/commits/statuses#create-a-commit-status> refuses longer ones.
@@ -94,6 +108,20 @@ pub fn policy_broken(errors: &PolicyErrors) -> String {
 #[must_use]
 pub fn stopped(step: &Step, reason: &str) -> String {
     fit(&format!("Promotion to {} stopped: {reason}", destination(step)))
+}
+
+/// What stood before a change is back in these waves; in none, since it stood there.
+#[must_use]
+pub fn taken_back(waves: &[String]) -> String {
+    match waves {
+        [] => {
+            "Nothing to roll back: every target has what stood before; held until /promote release".to_owned()
+        }
+        waves => fit_before(
+            &format!("Rolled back {}", waves.join(", ")),
+            "; held until /promote release",
+        ),
+    }
 }
 
 /// Any sentence, on one line and cut to what a status can hold.

@@ -31,6 +31,7 @@ pub(super) fn change(labels: &[&str]) -> Change {
         committed_at: 1_700_000_000,
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
         lineage: Lineage::default(),
+        rollback: None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::flow::Target;
 use super::super::pattern::{Budget, TargetPattern};
 use super::super::read::Findings;
 use super::super::yaml::{Mark, Node, Value, parse};
-use super::{ComponentPolicy, Entry, List, MAX_ENTRIES, Means};
+use super::{ComponentPolicy, Entry, Known, List, MAX_ENTRIES, Means};
 use crate::PathInRepo;
 
 const LISTS: (&str, &str) = ("targets.allow", "targets.block");
@@ -38,6 +38,11 @@ impl Places {
         })
     }
 
+    /// Whether it can mean something of a policy. A glob may mean what is yet to come.
+    fn is_known(&self, known: &Known) -> bool {
+        self.text.contains(['*', '?', '[', '{']) || known.has(&self.text)
+    }
+
     /// Whether it means a target, by name or path, or the component's path there.
     pub(super) fn mean(&self, target: &Target, component: &PathInRepo) -> bool {
         let paths = [
@@ -60,7 +65,11 @@ impl PartialEq for Places {
 
 impl Eq for Places {}
 
-pub(super) fn compile(file: &str, yaml: &str) -> Result<ComponentPolicy, PolicyErrors> {
+pub(super) fn compile(
+    file: &str,
+    yaml: &str,
+    known: Option<&Known>,
+) -> Result<ComponentPolicy, PolicyErrors> {
     let Some(root) = parse(file, yaml)? else {
         return Ok(ComponentPolicy::default());
     };
@@ -80,15 +89,20 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<ComponentPolicy, PolicyE
         let targets = findings.required(&map, "targets", expected);
         if let Some(map) = targets.and_then(|node| findings.map(node, &["allow", "block"], expected)) {
             let mut budget = Budget::of_component();
-            policy.allow = list(&mut findings, &mut budget, map.get("allow"));
-            policy.block = list(&mut findings, &mut budget, map.get("block"));
+            policy.allow = list(&mut findings, &mut budget, known, map.get("allow"));
+            policy.block = list(&mut findings, &mut budget, known, map.get("block"));
         }
     }
     policy.warnings = findings.finish()?;
     Ok(policy)
 }
 
-fn list(findings: &mut Findings<'_>, budget: &mut Budget, node: Option<&Node>) -> Option<List> {
+fn list(
+    findings: &mut Findings<'_>,
+    budget: &mut Budget,
+    known: Option<&Known>,
+    node: Option<&Node>,
+) -> Option<List> {
     let node = node?;
     let expected = "a list of environments, places such as `production/us-west1`, paths, or globs of those";
     let items = findings.items(Some(node), expected);
@@ -110,7 +124,21 @@ fn list(findings: &mut Findings<'_>, budget: &mut Budget, node: Option<&Node>) -
         } else {
             let (mark, text) = findings.word(Some(item), expected)?;
             match Places::compile(text) {
-                Ok(places) => Means::Places(places),
+                Ok(places) => {
+                    if let Some(known) = known.filter(|known| !places.is_known(known)) {
+                        let near = known
+                            .nearest(&places.text)
+                            .map(|near| format!("; did you mean `{near}`?"))
+                            .unwrap_or_default();
+                        findings.error(
+                            mark,
+                            format!(
+                                "the repository's policy has no environment, place or path of this name{near}"
+                            ),
+                        );
+                    }
+                    Means::Places(places)
+                }
                 Err(problem) => {
                     findings.error(
                         mark,
@@ -225,5 +253,57 @@ mod tests {
                 .to_string();
             assert!(errors.contains(said), "{yaml}: {errors}");
         }
+    }
+
+    #[test]
+    fn names_are_looked_for_in_the_policy() {
+        let policy = "
+version: 1
+environments:
+  lab: { path: clusters/lab }
+  production:
+    path: 'clusters/prod/{domain}'
+    domains: { us-west1: , us-east4: }
+flows: [{ from: { path: workspace }, waves: [{ to: [lab, production] }] }]
+";
+        let policy = super::super::super::Policy::compile("lockflight.yaml", policy).unwrap();
+        let compile = |name: &str| {
+            let yaml = format!("targets:\n  block: [{name}]\n");
+            let compiled = policy.component("web/lockflight.yaml", &yaml);
+            compiled.map(|_| ()).map_err(|errors| errors.to_string())
+        };
+        for known in [
+            "lab",
+            "production",
+            "production/us-west1",
+            "clusters",
+            "clusters/prod",
+            "clusters/prod/us-west1/web",
+            "'prodution/*'",
+            "'clusters/**'",
+        ] {
+            assert_eq!(compile(known), Ok(()), "{known}");
+        }
+        for (unknown, meant) in [
+            ("prodution", Some("production")),
+            ("us-west1", Some("production/us-west1")),
+            ("production/us-wst1", Some("production/us-west1")),
+            ("clusters/pro", None),
+            ("elsewhere", None),
+        ] {
+            let said = compile(unknown).unwrap_err();
+            let expected = "web/lockflight.yaml:2:11: the repository's policy has no environment, place or path of this name";
+            assert!(said.contains(expected), "{said}");
+            let near = meant.map(|meant| format!("; did you mean `{meant}`?"));
+            assert_eq!(said.contains("did you mean"), near.is_some(), "{said}");
+            assert!(said.contains(near.as_deref().unwrap_or_default()), "{said}");
+        }
+        let at_the_root = "{ version: 1, environments: { lab: { branch: lab } }, flows: [{ from: { path: workspace }, waves: [{ to: [lab] }] }] }";
+        let policy = super::super::super::Policy::compile("lockflight.yaml", at_the_root).unwrap();
+        assert!(
+            policy
+                .component("web/lockflight.yaml", "targets: { allow: [web] }")
+                .is_ok()
+        );
     }
 }

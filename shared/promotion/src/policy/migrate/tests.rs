@@ -24,6 +24,7 @@ fn change(labels: &[String]) -> Change {
         committed_at: 0,
         labels: labels.iter().cloned().collect(),
         lineage: Lineage::default(),
+        rollback: None,
     }
 }
 

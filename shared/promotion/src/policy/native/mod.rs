@@ -13,6 +13,7 @@ mod settings;
 mod waves;
 
 use super::Policy;
+use super::component::Known;
 use super::error::PolicyErrors;
 use super::pattern::Budget;
 use super::read::Findings;
@@ -59,12 +60,12 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
     };
     let root = without_extensions(root);
     let Some(map) = findings.map(&root, &KEYS, "a map with `version`, `environments` and `flows`") else {
-        return finish(findings, file, Vec::new(), super::Settings::default());
+        return finish(findings, file, Vec::new(), super::Settings::default(), None);
     };
     let version = findings.required(&map, "version", "`version: 1`");
     if findings.whole(version, 1, 1).is_none() {
         // The rest may follow other rules.
-        return finish(findings, file, Vec::new(), super::Settings::default());
+        return finish(findings, file, Vec::new(), super::Settings::default(), None);
     }
     let mut budget = Budget::of_policy();
     let mut places = places::compile(&mut findings, map.get("environments"));
@@ -91,7 +92,8 @@ pub(super) fn compile(file: &str, yaml: &str) -> Result<Policy, PolicyErrors> {
     if map.get("flows").is_none() && settings.accept_from.is_empty() {
         findings.warn(Mark::START, "this policy has no `flows`, so nothing is promoted");
     }
-    finish(findings, file, flows, settings)
+    let known = places.known();
+    finish(findings, file, flows, settings, Some(known))
 }
 
 fn finish(
@@ -99,11 +101,13 @@ fn finish(
     file: &str,
     flows: Vec<super::Flow>,
     settings: super::Settings,
+    known: Option<Known>,
 ) -> Result<Policy, PolicyErrors> {
     Ok(Policy {
         file: file.to_owned(),
         flows,
         settings,
+        known,
         warnings: findings.finish()?,
     })
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use globset::GlobBuilder;
 
+use super::super::component::Known;
 use super::super::protected::protected;
 use super::super::read::Findings;
 use super::super::yaml::{Mark, Node, Scalar, Value, key_name};
@@ -66,6 +67,19 @@ pub(super) enum Meant {
 impl Places {
     pub(super) fn get(&self, place: usize) -> Option<&Place> {
         self.all.get(place)
+    }
+
+    /// What the policies of components may name.
+    pub(super) fn known(&self) -> Known {
+        let environments = self
+            .environments
+            .iter()
+            .map(|environment| environment.name.clone());
+        let places = self.all.iter().map(|place| place.name.clone());
+        Known {
+            names: environments.chain(places).collect(),
+            paths: self.all.iter().map(|place| place.path.clone()).collect(),
+        }
     }
 
     /// The name of an environment, and how many places it has.

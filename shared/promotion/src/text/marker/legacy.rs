@@ -96,5 +96,6 @@ fn hop(number: &str, promotion: Promotion) -> Option<Hop> {
         number: PrNumber::new(number),
         source: source.trim_end_matches('/').to_owned(),
         targets,
+        rollback: false,
     })
 }

@@ -114,6 +114,7 @@ fn a_long_way_loses_its_middle_and_stays_readable() {
         targets: (0..9)
             .map(|n| PathInRepo::parse(format!("clusters/{number}/{n}")).unwrap())
             .collect(),
+        rollback: false,
     };
     long.lineage.hops = (1..=500).map(hop).collect();
     let line = write(&key("a"), REPO, &branch(), &long);
@@ -139,6 +140,7 @@ fn even_one_huge_hop_fits() {
         targets: (0..1_000)
             .map(|n| PathInRepo::parse(format!("{}/{n}", "ü".repeat(2_000))).unwrap())
             .collect(),
+        rollback: false,
     }];
     let line = write(&key("a"), REPO, &branch(), &huge);
     assert!(line.len() < 11_200);
@@ -173,12 +175,14 @@ fn the_data_of_telefonistka_is_read_for_display() {
                 number: PrNumber::new(10),
                 source: "workspace".to_owned(),
                 targets: vec![PathInRepo::parse("clusters/lab/c1").unwrap()],
+                rollback: false,
             },
             Hop {
                 repo: None,
                 number: PrNumber::new(11),
                 source: "clusters/lab".to_owned(),
                 targets: vec![PathInRepo::parse("clusters/staging/c1").unwrap()],
+                rollback: false,
             },
         ]
     );
@@ -200,6 +204,7 @@ fn what_telefonistka_could_not_have_meant_is_left_out() {
             number: PrNumber::new(6),
             source: "a".to_owned(),
             targets: vec![PathInRepo::parse("ok").unwrap()],
+            rollback: false,
         }]
     );
     assert_eq!(legacy(r#"{"originalPrAuthor":"al"}"#), Some(Lineage::default()));
