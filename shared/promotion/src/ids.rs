@@ -10,8 +10,9 @@
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// A value that is not what its type promises.
@@ -33,13 +34,13 @@ impl InvalidId {
     }
 }
 
-/// A text newtype: private field, built by `parse`, checked again when it is read from a message.
+/// A text newtype: private field, built by `parse`, checked again when it is read from a message. A copy shares the text.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Checks `value` and wraps it.
@@ -49,14 +50,14 @@ macro_rules! text_id {
             pub fn parse(value: impl Into<String>) -> Result<Self, InvalidId> {
                 let value = value.into();
                 let valid: fn(&str) -> bool = $valid;
-                if valid(&value) { Ok(Self(value)) } else { Err(InvalidId::new(&value, $expected)) }
+                if valid(&value) { Ok(Self(value.into())) } else { Err(InvalidId::new(&value, $expected)) }
             }
 
             /// Wraps a value that is right by construction.
             #[expect(clippy::allow_attributes, reason = "`expect` fails for the ids that are made here")]
             #[allow(dead_code, reason = "not every id is also made inside this crate")]
-            pub(crate) const fn from_valid(value: String) -> Self {
-                Self(value)
+            pub(crate) fn from_valid(value: String) -> Self {
+                Self(value.into())
             }
 
             /// The text itself.
@@ -81,7 +82,13 @@ macro_rules! text_id {
 
         impl From<$name> for String {
             fn from(value: $name) -> Self {
-                value.0
+                value.0.as_ref().to_owned()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
     };
@@ -290,14 +297,15 @@ impl RepoName {
         &self.name
     }
 
-    fn key(&self) -> (String, String) {
-        (self.owner.to_ascii_lowercase(), self.name.to_ascii_lowercase())
+    /// What is compared: the owner's bytes and the name's, in lower case.
+    fn key(&self) -> [impl Iterator<Item = u8>; 2] {
+        [&self.owner, &self.name].map(|part| part.bytes().map(|byte| byte.to_ascii_lowercase()))
     }
 }
 
 impl PartialEq for RepoName {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        self.cmp(other).is_eq()
     }
 }
 impl Eq for RepoName {}
@@ -308,12 +316,17 @@ impl PartialOrd for RepoName {
 }
 impl Ord for RepoName {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
+        let ([owner, name], [other_owner, other_name]) = (self.key(), other.key());
+        owner.cmp(other_owner).then_with(|| name.cmp(other_name))
     }
 }
 impl std::hash::Hash for RepoName {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        for part in self.key() {
+            part.for_each(|byte| byte.hash(state));
+            // No byte of a name, so that the parts can't be mistaken for others.
+            b'/'.hash(state);
+        }
     }
 }
 impl fmt::Display for RepoName {

@@ -1,16 +1,19 @@
 //! Paths inside a repository.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A path inside a repository: UTF-8, `/` between components, no component that git or a file system could mistake.
 ///
 /// The root of the repository is the empty path, made by [`PathInRepo::root`]. A path never ends with a slash. Joining it to
 /// a file-system path is nowhere needed: all work is done in the object database.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PathInRepo(String);
+///
+/// A copy shares the text: a large plan names each of its paths many times.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PathInRepo(Arc<str>);
 
 /// A path that is refused, with the rule that it breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +28,8 @@ pub struct InvalidPath {
 impl PathInRepo {
     /// The root of the repository.
     #[must_use]
-    pub const fn root() -> Self {
-        Self(String::new())
+    pub fn root() -> Self {
+        Self::default()
     }
 
     /// Checks `path`. One slash at its end is taken off; the empty path and `.` are the root.
@@ -68,7 +71,7 @@ impl PathInRepo {
         if path.chars().any(|c| c.is_control() || c == '\\' || is_bidi(c)) {
             return refuse("it has a backslash, or a control or bidirectional-formatting character");
         }
-        Ok(Self(path.to_owned()))
+        Ok(Self(path.into()))
     }
 
     /// The path as text, without a slash at either end.
@@ -79,7 +82,7 @@ impl PathInRepo {
 
     /// Whether this is the root of the repository.
     #[must_use]
-    pub const fn is_root(&self) -> bool {
+    pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -103,7 +106,7 @@ impl PathInRepo {
         Some(
             self.0
                 .rsplit_once('/')
-                .map_or_else(Self::root, |(parent, _)| Self(parent.to_owned())),
+                .map_or_else(Self::root, |(parent, _)| Self(parent.into())),
         )
     }
 
@@ -113,7 +116,7 @@ impl PathInRepo {
         match (self.is_root(), tail.is_root()) {
             (true, _) => tail.clone(),
             (_, true) => self.clone(),
-            _ => Self(format!("{}/{}", self.0, tail.0)),
+            _ => Self([&*self.0, "/", &*tail.0].concat().into()),
         }
     }
 
@@ -123,7 +126,7 @@ impl PathInRepo {
         other.is_root()
             || self
                 .0
-                .strip_prefix(&other.0)
+                .strip_prefix(other.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
@@ -162,7 +165,13 @@ impl TryFrom<String> for PathInRepo {
 
 impl From<PathInRepo> for String {
     fn from(value: PathInRepo) -> Self {
-        value.0
+        value.0.as_ref().to_owned()
+    }
+}
+
+impl Serialize for PathInRepo {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Comparison {
     /// It can be made equal: the target has to get this tree, or these keys, or to go.
     Possible {
         tree: Option<TreeOid>,
-        keys: Option<Keys>,
+        keys: Option<Box<Keys>>,
         /// Whether it is so already.
         is_equal: bool,
     },
@@ -43,28 +43,28 @@ impl<'a> Selectors<'a> {
 
 /// What it takes where directories travel. `contents` are those of the source and of the target.
 pub(super) fn trees<'a>(
-    candidate: &Candidate<'a>,
+    candidate: Candidate<'a>,
     source: &Entry,
     target: &Entry,
     contents: (&Content, &Content),
     selectors: &mut Selectors<'a>,
 ) -> Result<Comparison, PlanError> {
     let wanted = match source {
-        Entry::NotADirectory => return Ok(Comparison::no_directory(&candidate.from)),
+        Entry::NotADirectory => return Ok(Comparison::no_directory(&candidate.origin.from)),
         Entry::Tree(tree) => Some(tree),
         Entry::Absent => None,
     };
     let equal = match target {
-        Entry::NotADirectory => return Ok(Comparison::no_directory(&candidate.to)),
+        Entry::NotADirectory => return Ok(Comparison::no_directory(&candidate.to())),
         Entry::Tree(tree) => wanted == Some(tree),
         Entry::Absent => wanted.is_none(),
     };
     let equal = equal || {
-        let selection = &candidate.flow.selection;
+        let selection = &candidate.way.flow.selection;
         !selection.is_everything() && {
             let selector = selectors.of(selection)?;
-            let from = listing(contents.0, &candidate.from)?;
-            let to = listing(contents.1, &candidate.to)?;
+            let from = listing(contents.0, &candidate.origin.from)?;
+            let to = listing(contents.1, &candidate.to())?;
             selected(from, selector).eq(selected(to, selector))
         }
     };
@@ -86,52 +86,50 @@ fn selected<'l>(
 
 /// What it takes where keys of a file travel.
 pub(super) fn files(
-    candidate: &Candidate<'_>,
+    candidate: Candidate<'_>,
     source: &Content,
     target: &Content,
 ) -> Result<Comparison, PlanError> {
+    let (from, to) = (&candidate.origin.from, &candidate.to());
     let refused = |path: &PathInRepo, why: &str| Ok(Comparison::Refused(format!("{path}: {why}")));
-    let (blob, text) = match file(source, &candidate.from)? {
+    let (blob, text) = match file(source, from)? {
         File::Text { blob, text } => (blob, text),
         File::Absent => {
-            return refused(
-                &candidate.from,
-                "the file is gone, so what was taken from it stays as it is",
-            );
+            return refused(from, "the file is gone, so what was taken from it stays as it is");
         }
-        File::Unreadable(reason) => return refused(&candidate.from, reason),
+        File::Unreadable(reason) => return refused(from, reason),
     };
-    let before = match file(target, &candidate.to)? {
+    let before = match file(target, to)? {
         File::Text { text, .. } => text,
         File::Absent => {
             return refused(
-                &candidate.to,
+                to,
                 "there is no such file, and keys are only set in one that is there; add it once by hand",
             );
         }
-        File::Unreadable(reason) => return refused(&candidate.to, reason),
+        File::Unreadable(reason) => return refused(to, reason),
     };
-    let formats = (Format::of(&candidate.from), Format::of(&candidate.to));
+    let formats = (Format::of(from), Format::of(to));
     let format = match formats {
         (Some(from), Some(to)) if from == to => from,
         _ => {
             return refused(
-                &candidate.to,
+                to,
                 "keys travel between files of one format: YAML, JSON or TOML, told by the ends of their names",
             );
         }
     };
-    let keys = &candidate.flow.keys;
+    let keys = &candidate.way.flow.keys;
     Ok(match values::transfer(format, text, before, keys) {
         Ok(after) => Comparison::Possible {
             tree: None,
-            keys: Some(Keys {
+            keys: Some(Box::new(Keys {
                 blob: blob.clone(),
                 keys: keys.clone(),
-            }),
+            })),
             is_equal: after == *before,
         },
-        Err(error) => Comparison::Refused(format!("{} to {}: {error}", candidate.from, candidate.to)),
+        Err(error) => Comparison::Refused(format!("{from} to {to}: {error}")),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::candidates::{self, StepKey};
+use super::candidates::{Reach, StepKey};
 use super::decide;
 use super::trace::{Component, Trace};
 use super::{Facts, FlowRef, PlanError};
@@ -132,9 +132,8 @@ pub fn explain(
 ) -> Result<Explanation, PlanError> {
     let change = &facts.change;
     let trace = Trace::of(policy, change, &facts.changed);
-    let (candidates, unfit) = candidates::of(policy, change, &trace);
-    let all: Vec<_> = candidates.clone();
-    let decided = decide::decide(candidates, unfit, facts)?;
+    let reach = Reach::of(policy, change, &trace);
+    let decided = decide::decide(&reach, reach.candidates(), facts)?;
     let taken: BTreeMap<usize, Component<'_>> = trace
         .components
         .iter()
@@ -149,11 +148,13 @@ pub fn explain(
     let wanted: BTreeSet<(StepKey, &PathInRepo)> = decided
         .syncs
         .iter()
-        .flat_map(|(step, syncs)| syncs.iter().map(|(_, sync)| (*step, &sync.to)))
+        .flat_map(|(step, bundle)| bundle.syncs.iter().map(|sync| (*step, &sync.to)))
         .collect();
-    let candidates: BTreeMap<(StepKey, &PathInRepo), &PathInRepo> = all
-        .iter()
-        .map(|candidate| ((candidate.step, &candidate.target.path), &candidate.to))
+    let candidates: BTreeMap<(StepKey, &PathInRepo), PathInRepo> = reach
+        .candidates()
+        .0
+        .into_iter()
+        .map(|candidate| ((candidate.way.step, &candidate.way.target.path), candidate.to()))
         .collect();
     let mut flows = Vec::new();
     for (index, flow) in policy.flows().iter().enumerate() {
@@ -171,7 +172,7 @@ pub fn explain(
                 .map(|group| group.base.seen_from(change))
                 .unwrap_or_default();
             let to = match candidates.get(&(key, &target.path)) {
-                Some(to) => (*to).clone(),
+                Some(to) => to.clone(),
                 None => at_target(component, taken.get(&index), target),
             };
             let mut rules = Vec::new();

@@ -4,6 +4,7 @@
 //! are numbered as in the promotion model (`docs/promotion-model.md`).
 
 mod candidates;
+mod clashes;
 mod compare;
 mod decide;
 mod explain;
@@ -25,6 +26,7 @@ use crate::{
     Base, BlobOid, BranchName, ErrorClass, InvalidGlob, Location, PathInRepo, PlanId, Selection, StepId,
     TreeOid,
 };
+use candidates::Reach;
 use trace::Trace;
 
 pub use explain::{ExplainedFlow, ExplainedTarget, Explanation, Fate, Rule, components_of, explain};
@@ -400,37 +402,32 @@ impl PlanError {
 #[must_use]
 pub fn reads(policy: &Policy, change: &Change, changed: &[String]) -> Reads {
     let trace = Trace::of(policy, change, changed);
-    let (candidates, _) = candidates::of(policy, change, &trace);
+    let reach = Reach::of(policy, change, &trace);
     let own = Base::default();
     let mut reads = Reads::default();
     let mut entries: BTreeMap<&Base, Vec<PathInRepo>> = BTreeMap::new();
-    let mut components: Vec<PathInRepo> = Vec::with_capacity(trace.components.len());
-    for candidate in &candidates {
-        // Candidates of one component come one after the other.
-        if components.last() != Some(&*candidate.component_at) {
-            components.push(PathInRepo::clone(&candidate.component_at));
-        }
-        let (from, to) = (&candidate.from, &candidate.to);
+    for candidate in reach.candidates().0 {
+        let (from, to, way) = (&candidate.origin.from, candidate.to(), candidate.way);
         if candidate.travels_by_keys() {
-            reads.base(&own).files.insert(PathInRepo::clone(from));
-            reads.base(&candidate.base).files.insert(to.clone());
+            reads.base(&own).files.insert(from.clone());
+            reads.base(&way.base).files.insert(to);
             continue;
         }
-        entries.entry(&candidate.base).or_default().push(to.clone());
-        if !candidate.flow.selection.is_everything() {
-            reads.base(&own).listings.insert(PathInRepo::clone(from));
-            reads.base(&candidate.base).listings.insert(to.clone());
+        if !way.flow.selection.is_everything() {
+            reads.base(&own).listings.insert(from.clone());
+            reads.base(&way.base).listings.insert(to.clone());
         }
+        entries.entry(&way.base).or_default().push(to);
     }
+    reads.component_policies = reach.components().cloned().collect();
     entries
         .entry(&own)
         .or_default()
-        .extend(components.iter().cloned());
+        .extend(reads.component_policies.iter().cloned());
     for (base, paths) in entries {
         // Sorted once, which is quicker than one insertion after another.
         reads.base(base).entries = paths.into_iter().collect();
     }
-    reads.component_policies = components.into_iter().collect();
     reads
 }
 
@@ -452,8 +449,8 @@ impl Reads {
 /// When an entry that [`reads`] named is not among the facts.
 pub fn plan(policy: &Policy, facts: &Facts) -> Result<Plan, PlanError> {
     let trace = Trace::of(policy, &facts.change, &facts.changed);
-    let (candidates, refused) = candidates::of(policy, &facts.change, &trace);
-    let decided = decide::decide(candidates, refused, facts)?;
+    let reach = Reach::of(policy, &facts.change, &trace);
+    let decided = decide::decide(&reach, reach.candidates(), facts)?;
     steps::assemble(policy, facts, &trace, decided)
 }
 
@@ -467,18 +464,19 @@ pub fn plan(policy: &Policy, facts: &Facts) -> Result<Plan, PlanError> {
 pub fn way_back(policy: &Policy, facts: &Facts, only: Option<&[String]>) -> Result<Plan, PlanError> {
     let change = &facts.change;
     let trace = Trace::of(policy, change, &facts.changed);
-    let (mut candidates, refused) = candidates::of(policy, change, &trace);
+    let reach = Reach::of(policy, change, &trace);
+    let (mut candidates, refused) = reach.candidates();
     if let Some(only) = only {
         candidates.retain(|candidate| {
-            let Some(Found::Content(content)) = facts.at.get(&*candidate.base) else {
+            let Some(Found::Content(content)) = facts.at.get(&candidate.way.base) else {
                 return false;
             };
             let repo = content.repo.as_ref().unwrap_or(&change.repo).id;
             let branch = content.branch.as_ref().unwrap_or(&change.branch);
-            only.contains(&part(repo, branch, &candidate.to))
+            only.contains(&part(repo, branch, &candidate.to()))
         });
     }
-    let decided = decide::decide(candidates, refused, facts)?;
+    let decided = decide::decide(&reach, (candidates, refused), facts)?;
     steps::assemble(policy, facts, &trace, decided)
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::candidates::StepKey;
-use super::decide::Decided;
+use super::decide::{Bundle, Decided};
 use super::trace::Trace;
 use super::{Facts, FlowRef, Found, Plan, PlanError, PlannedFlow, PlannedWave, Skipped, Step, Sync, names};
 use crate::change::hex;
@@ -38,7 +38,7 @@ pub(super) fn assemble(
     }
     let mut steps = Vec::new();
     let mut flows = Vec::new();
-    for (key, syncs) in syncs {
+    for (key, bundle) in syncs {
         let (flow_index, wave_index, group_index) = key;
         let Some(flow) = policy.flows().get(flow_index) else {
             continue;
@@ -57,7 +57,7 @@ pub(super) fn assemble(
             auto_merge: wave.auto_merge,
             supersede: policy.settings().supersede,
         };
-        steps.push(step(facts, place, syncs, skipped)?);
+        steps.push(step(facts, place, bundle, skipped)?);
         if flows
             .last()
             .is_none_or(|last: &PlannedFlow| last.flow != flow.reference)
@@ -137,7 +137,7 @@ pub(super) fn described(group: &Group) -> String {
 fn step(
     facts: &Facts,
     place: Place<'_>,
-    syncs: Vec<(&str, Sync)>,
+    bundle: Bundle<'_>,
     skipped: BTreeSet<&Skipped>,
 ) -> Result<Step, PlanError> {
     let Place {
@@ -148,13 +148,13 @@ fn step(
         supersede,
     } = place;
     let change = &facts.change;
-    // Those of one component come one after the other.
-    let mut components: Vec<&str> = syncs.iter().map(|(name, _)| *name).collect();
-    components.dedup();
+    let Bundle {
+        mut components,
+        syncs: mut sync,
+    } = bundle;
     components.sort_unstable();
     components.dedup();
     let components: Vec<String> = components.into_iter().map(str::to_owned).collect();
-    let mut sync: Vec<Sync> = syncs.into_iter().map(|(_, sync)| sync).collect();
     sync.sort();
     let description = described(group);
     let base = group.base.seen_from(change);

@@ -23,6 +23,7 @@ pub use error::{PolicyError, PolicyErrors};
 pub use flow::{After, Conditions, Directories, Flow, Group, Source, Target, Wave};
 pub use migrate::{Unmigratable, migrate, migrate_component};
 pub use pattern::{PatternError, SourceMatch, SourcePattern};
+pub(crate) use protected::{AT_THE_ROOT, protected_in};
 pub use protected::{NATIVE_FILE, TELEFONISTKA_FILE, protected};
 pub use settings::{ArgoCdSettings, Settings, Supersede, WebhookEndpoint};
 

@@ -7,6 +7,9 @@ pub const TELEFONISTKA_FILE: &str = "telefonistka.yaml";
 /// The name of Lockflight's own policy.
 pub const NATIVE_FILE: &str = "lockflight.yaml";
 
+/// Why no promotion may write to the root of a repository.
+pub(crate) const AT_THE_ROOT: &str = "it is the root of the repository, which holds the policy";
+
 /// Why no promotion may write to `path`; none if it may.
 ///
 /// What lies inside a component (a `.gitignore`, its policy file) travels with it; this is about the component itself and the
@@ -14,9 +17,14 @@ pub const NATIVE_FILE: &str = "lockflight.yaml";
 #[must_use]
 pub fn protected(path: &PathInRepo) -> Option<&'static str> {
     if path.is_root() {
-        return Some("it is the root of the repository, which holds the policy");
+        return Some(AT_THE_ROOT);
     }
-    path.components().find_map(|component| {
+    protected_in(path)
+}
+
+/// The same for a part of a path: whether some name in it is protected.
+pub(crate) fn protected_in(part: &PathInRepo) -> Option<&'static str> {
+    part.components().find_map(|component| {
         // A few letters that are not ASCII become one of those that are.
         if component.is_ascii() {
             named(component)

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::model::*;
-use crate::plan::plan;
+use crate::plan::candidates::Reach;
+use crate::plan::decide::Decided;
+use crate::plan::trace::Trace;
+use crate::plan::{clashes, plan};
 use crate::policy::Policy;
 
 /// A policy whose sources and targets are far apart, so that no target is the source of another flow.
@@ -137,6 +140,24 @@ proptest! {
             prop_assert!(step.title.chars().count() <= 250);
             prop_assert!(step.skipped.iter().all(|skip| plan.skipped.contains(skip)));
             prop_assert!(step.sync.is_sorted() && step.components.is_sorted());
+        }
+    }
+
+    #[test]
+    fn what_is_kept_apart_by_names_and_targets_has_no_clashes(yaml in policies(), repo in repos(), changed in changes()) {
+        let policy = policy(&yaml);
+        let facts = repo.facts(&policy, &change(&[]), &as_strs(&changed));
+        let trace = Trace::of(&policy, &facts.change, &facts.changed);
+        let reach = Reach::of(&policy, &facts.change, &trace);
+        let (candidates, _) = reach.candidates();
+        for one in &candidates {
+            prop_assert!(candidates.iter().all(|other| one.goes_to(&other.to()) == (one.to() == other.to())));
+        }
+        let mut decided = Decided::default();
+        let left = clashes::without(candidates.clone(), &facts, &mut decided).unwrap();
+        if reach.keeps_apart() {
+            prop_assert_eq!(left.len(), candidates.len());
+            prop_assert!(decided.refused.is_empty() && decided.notes.is_empty());
         }
     }
 
