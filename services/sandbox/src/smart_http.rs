@@ -210,7 +210,9 @@ impl Drop for Entry {
         let mut record = self.record.clone();
         record.bytes_in = self.traffic.received();
         record.bytes_out = self.traffic.sent();
-        self.inner.recorder.git(record, self.transfer);
+        self.inner
+            .recorder
+            .git(record, self.transfer, self.traffic.looks());
     }
 }
 

@@ -60,6 +60,8 @@ pub struct GitUsage {
     pub pushes: u64,
     /// Fetches and clones: transfers from `upload-pack`. Protocol 2 needs two or more for one fetch.
     pub fetches: u64,
+    /// Those of them that only ask where the branches are (`ls-refs`), and bring nothing.
+    pub looks: u64,
     /// Bytes that came in.
     pub bytes_in: u64,
     /// Bytes that went out.
@@ -100,6 +102,7 @@ impl Usage {
                 round_trips: sum.round_trips + one.git.round_trips,
                 pushes: sum.pushes + one.git.pushes,
                 fetches: sum.fetches + one.git.fetches,
+                looks: sum.looks + one.git.looks,
                 bytes_in: sum.bytes_in + one.git.bytes_in,
                 bytes_out: sum.bytes_out + one.git.bytes_out,
             })
@@ -133,7 +136,7 @@ impl Recorder {
         book.keep(request);
     }
 
-    pub(crate) fn git(&self, mut request: RecordedRequest, transfer: Option<GitService>) {
+    pub(crate) fn git(&self, mut request: RecordedRequest, transfer: Option<GitService>, looks: bool) {
         request.took = request.began.elapsed();
         let mut book = self.lock();
         if let Some(name) = &request.repository {
@@ -141,6 +144,7 @@ impl Recorder {
             git.round_trips += 1;
             git.pushes += u64::from(transfer == Some(GitService::ReceivePack));
             git.fetches += u64::from(transfer == Some(GitService::UploadPack));
+            git.looks += u64::from(looks);
             git.bytes_in += request.bytes_in;
             git.bytes_out += request.bytes_out;
         }

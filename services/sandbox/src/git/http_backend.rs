@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -30,14 +30,20 @@ pub(crate) struct CgiRequest<'a> {
     pub(crate) user: &'a str,
 }
 
-/// Counts the bytes of both bodies.
+/// Counts the bytes of both bodies, and sees what is asked for.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Traffic {
+    looks: Arc<AtomicBool>,
     received: Arc<AtomicU64>,
     sent: Arc<AtomicU64>,
 }
 
 impl Traffic {
+    /// Whether the client only asks where the branches are: `ls-refs` of protocol 2.
+    pub(crate) fn looks(&self) -> bool {
+        self.looks.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
@@ -169,12 +175,19 @@ impl Git {
                 command: "http-backend",
             });
         };
-        let received = Arc::clone(&traffic.received);
+        let Traffic { looks, received, .. } = traffic.clone();
         // Both end with the program: when it closes its pipes, or when the client goes away.
         tokio::spawn(async move {
             let mut pieces = body.into_data_stream();
             while let Some(Ok(piece)) = pieces.next().await {
-                received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                // A request of protocol 2 begins with its command, behind four digits of length.
+                if received.fetch_add(piece.len() as u64, Ordering::Relaxed) == 0
+                    && piece
+                        .get(4..)
+                        .is_some_and(|rest| rest.starts_with(b"command=ls-refs"))
+                {
+                    looks.store(true, Ordering::Relaxed);
+                }
                 if stdin.write_all(&piece).await.is_err() {
                     break;
                 }
